@@ -1,0 +1,1 @@
+"""Recipes: Detectron2 lazy configs, loaded by path and never imported."""

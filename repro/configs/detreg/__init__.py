@@ -1,0 +1,1 @@
+"""DETReg (Bar et al., CVPR 2022)."""

@@ -1,0 +1,1 @@
+"""One data set family a file; the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Runs one stage: build from a recipe, train or evaluate, record."""

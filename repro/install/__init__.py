@@ -1,0 +1,1 @@
+"""Installation steps that pip alone cannot take."""

@@ -1,0 +1,1 @@
+"""Detection parts that more than one detector uses: tensors in, tensors out."""

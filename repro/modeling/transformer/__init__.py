@@ -1,0 +1,1 @@
+"""The deformable transformer and its seams: encoder, queries, decoder, refinement."""

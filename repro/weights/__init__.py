@@ -1,0 +1,1 @@
+"""One published checkpoint family a file: their parameter names to ours."""
