@@ -1,0 +1,46 @@
+# make demo   install, train a small table on generated images, print it beside its reference
+# make test   install, then the four checks that CI runs
+# A second call of either installs nothing again. `make PYTHON=python3.12 ...` chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := repro/install/constraints.txt
+INSTALLED := $(VENV)/.installed
+DEMO := demo/$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help install demo test format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) repro/install/detectron2.py
+	$(PYTHON) repro/install/prerequisites.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) pip setuptools wheel
+	@echo "Installing torch (CUDA build, 5.5 GB on disk) and the rest: a few minutes the first time."
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e ".[torch,detection,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps tidecv==1.0.1
+	$(BIN)/python repro/install/detectron2.py
+	touch $(INSTALLED)
+
+# Folders of its own, so that it measures everything anew and leaves results/ alone.
+demo: $(INSTALLED)
+	REPRO_RESULTS=$(CURDIR)/$(DEMO)/results REPRO_OUTPUT=$(CURDIR)/$(DEMO)/output \
+	$(BIN)/repro run detreg/table5 --scale tiny --cluster local --rows swav,detreg --columns 1%,10% --seeds 42,43
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info
