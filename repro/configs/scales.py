@@ -1,0 +1,36 @@
+"""How the files in ``configs/common`` say what they are at a smaller scale, and how a recipe puts these together.
+
+A scale is a dictionary from dotted key to value. ``paper`` is the recipe as it stands; ``small``, ``tiny`` and ``smoke`` each
+start from the one before (`repro.engine.config.resolve`). They only merge values into the recipe: the classes are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Scales = Mapping[str, Mapping[str, Any]]
+
+
+def combine(*parts: Scales) -> dict[str, dict[str, Any]]:
+    """One dictionary out of several; where two set the same key of the same scale, the later one counts."""
+    combined: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for scale, values in part.items():
+            combined.setdefault(scale, {}).update(values)
+    return combined
+
+
+def moved(scales: Scales, old: str, new: str) -> dict[str, dict[str, Any]]:
+    """The same values for a section that the recipe has put elsewhere.
+
+    >>> moved({"tiny": {"model.num_queries": 30}}, "model", "model.detector")
+    {'tiny': {'model.detector.num_queries': 30}}
+    """
+    return {
+        scale: {
+            new + key.removeprefix(old) if f"{key}.".startswith(f"{old}.") else key: value
+            for key, value in values.items()
+        }
+        for scale, values in scales.items()
+    }

@@ -1,0 +1,61 @@
+"""Processes of a stage: one a GPU, found in the environment variables that torchrun and our SLURM payload set.
+
+Without ``WORLD_SIZE``, or with 1, nothing is started. Detectron2's `comm` then answers rank 0 of 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from torch import nn
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the other processes of this stage for as long as the context lasts."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    comm._get_global_gloo_group.cache_clear()  # it remembers the group of an earlier stage in this process
+    try:
+        yield
+        comm.synchronize()
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Device of this process: as told, else its own GPU where there is one, else the CPU."""
+    if name is not None:
+        device = torch.device(name)
+    else:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        if device.index is None:
+            local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+            device = torch.device("cuda", local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    return device
+
+
+def parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with its gradients averaged over the processes; the model itself when there is one process."""
+    if comm.get_world_size() == 1:
+        return model
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over the processes."""
+    if comm.get_world_size() == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / comm.get_world_size()

@@ -1,0 +1,44 @@
+"""Length of a training and its learning rate: stated in epochs, as papers do, and converted here and nowhere else.
+
+The rate is a function of progress (0 at the start, 1 at the end; fvcore's parameter schedulers), so a run that a scale
+shortens keeps the shape of the long one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fvcore.common.param_scheduler import ConstantParamScheduler, MultiStepParamScheduler, ParamScheduler
+
+from repro.errors import RecipeError
+
+
+def iterations(train: Mapping[str, Any], images: int, total_batch_size: int) -> int:
+    """Optimiser steps of a training.
+
+    An epoch is the number of full batches (the last, incomplete one is dropped, as in the published code), and at least one.
+
+    Args:
+        train: the recipe's section; ``iterations`` when it is set, else ``epochs``.
+        images: size of the training set, after taking a share of it.
+        total_batch_size: images a step over all processes.
+    """
+    if train.get("iterations") is not None:
+        return int(train["iterations"])
+    return max(1, round(train["epochs"] * max(1, images // total_batch_size)))
+
+
+def learning_rate(train: Mapping[str, Any]) -> ParamScheduler:
+    """Factor on the base learning rate, as a function of progress: a tenth after each of ``lr_drops`` (epochs).
+
+    Raises:
+        RecipeError: the drops do not increase.
+    """
+    epochs, drops = train["epochs"], list(train["lr_drops"])
+    if drops != sorted(set(drops)) or any(drop <= 0 for drop in drops):
+        raise RecipeError(f"train.lr_drops are epochs in increasing order, not {drops}")
+    drops = [drop for drop in drops if drop < epochs]  # a drop at or after the end never happens
+    if not drops:
+        return ConstantParamScheduler(1.0)
+    return MultiStepParamScheduler([0.1**step for step in range(len(drops) + 1)], milestones=[*drops, epochs])
