@@ -1,0 +1,64 @@
+"""Where object queries start from, and what position they carry: two of the transformer's seams."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .memory import Memory
+
+
+class Queries(NamedTuple):
+    """Object queries on their way into the decoder."""
+
+    content: Float[Tensor, "B Q C"]
+    reference: Float[Tensor, "B Q R"]
+    """Points (x, y) or boxes (cx, cy, w, h) in 0…1 of the image, around which the queries look and predict."""
+    position: Float[Tensor, "B Q C"] | None = None
+    """Learned positions; None where positions are computed from references."""
+
+
+class LearnedQueries(nn.Module):
+    """The same learned queries for every image (Zhu et al. 2021, Section 4.1).
+
+    The first half of ``query_embed`` is the position, from which the reference point is predicted too; the second half
+    is the initial content.
+
+    Args:
+        num_queries: queries Q.
+        embed_dim: channels C.
+    """
+
+    def __init__(self, num_queries: int = 300, embed_dim: int = 256) -> None:
+        super().__init__()
+        self.query_embed = nn.Embedding(num_queries, 2 * embed_dim)
+        self.reference_points = nn.Linear(embed_dim, 2)
+        nn.init.xavier_uniform_(self.reference_points.weight)
+        nn.init.zeros_(self.reference_points.bias)
+
+    def forward(self, memory: Memory) -> Queries:
+        """Queries for each image of ``memory``, which they do not depend on."""
+        position, content = self.query_embed.weight.chunk(2, dim=-1)
+        reference = self.reference_points(position).sigmoid()
+        batch = len(memory.tokens)
+        return Queries(
+            content=content.expand(batch, -1, -1),
+            reference=reference.to(memory.valid_sizes.dtype).expand(batch, -1, -1),
+            position=position.expand(batch, -1, -1),
+        )
+
+
+class LearnedPosition(nn.Module):
+    """Every decoder layer adds the position that the queries were born with."""
+
+    def forward(self, queries: Queries, reference: Float[Tensor, "B Q R"]) -> Float[Tensor, "B Q C"]:
+        """``queries.position``, whatever the present ``reference``.
+
+        Raises:
+            ValueError: these queries have no learned position.
+        """
+        if queries.position is None:
+            raise ValueError("LearnedPosition needs queries that carry a position, such as LearnedQueries make")
+        return queries.position
