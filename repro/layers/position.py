@@ -1,12 +1,12 @@
 """Sine position encoding of padded feature maps (Carion et al. 2020, "DETR", appendix A.4).
 
 Images are padded at the right and at the bottom only, so a position's encoding is a part that depends on its row and a
-part that depends on its column. They are computed from the valid sizes, for H + W positions instead of H · W; inside the
-image the values are those of the published code, which counts valid pixels in a mask. In the padding they differ, where
-nothing reads them.
+part that depends on its column. They are computed from the valid sizes, for H + W positions instead of H · W; inside
+the image the values are those of the published code, which counts valid pixels in a mask. In the padding they differ,
+where nothing reads them.
 
-Two formulas are in use: DETR and UP-DETR divide the count 1…n by n (``centred=False``), Deformable DETR and both variants
-of DETReg count from pixel centres, 0.5…n - 0.5. The wrong one costs AP without any error.
+Two formulas are in use: DETR and UP-DETR divide the count 1…n by n (``centred=False``), Deformable DETR and both
+variants of DETReg count from pixel centres, 0.5…n - 0.5. The wrong one costs AP without any error.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 Differs from the published code in these points:
 
 - all decoder layers are matched and all losses computed as one batch (``modeling/criterion.py``);
-- in inference, images of equal size are batched together and never padded. With padding, what lies beside an image leaks
-  into the backbone's features at its border, so that a result would depend on the other images of the batch;
+- in inference, images of equal size are batched together and never padded. With padding, what lies beside an image
+  leaks into the backbone's features at its border, so that a result would depend on the other images of the batch;
 - heads that all layers share are one module, ``class_embed.0`` and ``bbox_embed.0``, instead of one listed six times.
 
-As published, boxes are not clipped to the image, and the best ``test_topk`` pairs of query and class are kept, so a query
-may appear under several classes.
+As published, boxes are not clipped to the image, and the best ``test_topk`` pairs of query and class are kept, so a
+query may appear under several classes.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class DeformableDETR(nn.Module):
     def forward_tensors(
         self, images: Float[Tensor, "B 3 H W"], padding_mask: Bool[Tensor, "B H W"] | None = None
     ) -> Predictions:
-        """Predictions of every decoder layer (of the last one in training without ``aux_loss``) for normalised images."""
+        """Predictions of every decoder layer for normalised images; training without ``aux_loss``, of the last one."""
         features = self.neck(self.backbone(images))
         memory = self.transformer.encode(features, padding_mask)
         decoded = self.transformer.decode(self.transformer.start(memory), memory, self.bbox_embed)
@@ -168,7 +168,7 @@ class DeformableDETR(nn.Module):
     def detections(
         self, logits: Float[Tensor, "Q K"], boxes_cxcywh_rel: Float[Tensor, "Q 4"], image_size: tuple[int, int]
     ) -> Instances:
-        """The best pairs of query and class, with boxes xyxy in pixels of an image of ``image_size`` (height, width)."""
+        """The best pairs of query and class; boxes xyxy in pixels of an image of ``image_size`` (height, width)."""
         count = min(self.test_topk, logits.numel())
         scores, index = logits.float().sigmoid().flatten().topk(count)
         query, label = index // logits.shape[1], index % logits.shape[1]

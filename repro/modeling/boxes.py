@@ -22,7 +22,7 @@ def xyxy_to_cxcywh(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
-def generalized_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*out"]:
+def generalized_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*#batch"]:
     """Generalised IoU (Rezatofighi et al. 2019, algorithm 1) of xyxy boxes, broadcast over the leading axes.
 
     For all pairs pass ``a[:, None]`` and ``b[None]``. Two boxes without any area have IoU 0 instead of NaN.

@@ -1,8 +1,8 @@
 """The set criterion: match, then classification, L1 and GIoU losses on every decoder layer (Carion et al. 2020).
 
-Losses and weights are Deformable DETR's (Zhu et al. 2021, appendix A.3): sigmoid focal loss instead of cross-entropy. Each
-layer has its own matching. All layers are computed as one batch; cardinality and class errors, which the published code
-logs, are left out.
+Losses and weights are Deformable DETR's (Zhu et al. 2021, appendix A.3): sigmoid focal loss instead of cross-entropy.
+Each layer has its own matching. All layers are computed as one batch; cardinality and class errors, which the published
+code logs, are left out.
 """
 
 from __future__ import annotations

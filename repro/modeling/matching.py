@@ -89,9 +89,8 @@ class HungarianMatcher(nn.Module):
         self, logits: Float[Tensor, "D B Q K"], boxes_cxcywh_rel: Float[Tensor, "D B Q 4"], targets: Targets
     ) -> Float[Tensor, "D B Q T"]:
         """Cost of each query for each object of its own image; columns of padding are meaningless."""
-        logits, boxes = logits.float(), boxes_cxcywh_rel.float()
-        if boxes_cxcywh_rel.dtype == torch.float64:
-            logits, boxes = logits.double(), boxes_cxcywh_rel
+        single = torch.promote_types(boxes_cxcywh_rel.dtype, torch.float32)  # half precision would make ties
+        logits, boxes = logits.to(single), boxes_cxcywh_rel.to(single)
         wanted = targets.boxes_cxcywh_rel.to(boxes)
         giou = generalized_iou(cxcywh_to_xyxy(boxes).unsqueeze(3), cxcywh_to_xyxy(wanted).unsqueeze(1))
         cost = self._class_cost(logits, targets.labels) * self.cost_class

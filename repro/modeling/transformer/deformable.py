@@ -1,8 +1,8 @@
 """The deformable transformer: three calls (encode, start, decode) over four exchangeable parts.
 
-Source: Zhu et al. 2021, "Deformable DETR". The parts are the encoder, where queries start from, which position they carry
-in each decoder layer, and how boxes are refined. Since ``decode`` stands alone, further groups of queries (auxiliary
-positives, denoising) go through it as queries, with a mask that keeps groups apart.
+Source: Zhu et al. 2021, "Deformable DETR". The parts are the encoder, where queries start from, which position they
+carry in each decoder layer, and how boxes are refined. Since ``decode`` stands alone, further groups of queries
+(auxiliary positives, denoising) go through it as queries, with a mask that keeps groups apart.
 """
 
 from __future__ import annotations

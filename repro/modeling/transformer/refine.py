@@ -1,7 +1,7 @@
 """How boxes come from a decoder's layers, and what the next layer looks at: one of the transformer's seams.
 
-A layer predicts an offset ``delta`` in logit space. A refinement holds two references: ``sampling``, around which the next
-layer looks, and ``prediction``, which the next layer's offset is added to.
+A layer predicts an offset ``delta`` in logit space. A refinement holds two references: ``sampling``, around which the
+next layer looks, and ``prediction``, which the next layer's offset is added to.
 """
 
 from __future__ import annotations
