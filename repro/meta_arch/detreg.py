@@ -1,16 +1,18 @@
 """DETReg's pretraining (Bar et al., CVPR 2022, arXiv 2106.04550, Section 3) around a Deformable DETR.
 
-Region proposals stand in for objects: the detector learns to find them (class and box losses), and a further head learns
-to predict, from each matched query, the features that a frozen self-supervised network sees in the proposal's crop.
+Region proposals stand in for objects: the detector learns to find them (class and box losses), and a further head
+learns to predict, from each matched query, the features that a frozen self-supervised network sees in the proposal's
+crop.
 
 As in the published code, and unlike the paper's text: ``f_emb`` has one hidden layer; the embedding loss is the *mean*
-absolute error over matched pairs and channels, on the last decoder layer only; the target is the globally averaged res3
-map (stride 8), not a projection. The number of classes is the detector's: the paper has an objectness score, the authors'
-weights 91 classes of which index 1 is used. The crops of all images are encoded in one call instead of one an image.
+absolute error over matched pairs and channels, on the last decoder layer only; the target is the globally averaged
+res3 map (stride 8), not a projection. The number of classes is the detector's: the paper has an objectness score, the
+authors' weights 91 classes of which index 1 is used. The crops of all images are encoded in one call instead of one an
+image.
 
-Checkpoints have the detector's own parameter names (``backbone…``, not ``detector.backbone…``), so fine-tuning loads them
-after dropping ``class_embed``, ``embedding_head`` and ``target_encoder``. The target encoder is in them, small as it is
-(it ends at res3), because an interrupted pretraining must go on with the same targets.
+Checkpoints have the detector's own parameter names (``backbone…``, not ``detector.backbone…``), so fine-tuning loads
+them after dropping ``class_embed``, ``embedding_head`` and ``target_encoder``. The target encoder is in them, small as
+it is (it ends at res3), because an interrupted pretraining must go on with the same targets.
 """
 
 from __future__ import annotations
@@ -61,7 +63,6 @@ class DETReg(nn.Module):
         self.embedding_head = MLP(dim, dim, target_dim, num_layers=2)
         self.register_state_dict_post_hook(_hide_detector)
         self.register_load_state_dict_pre_hook(_find_detector)
-        target_encoder.register_load_state_dict_pre_hook(_ignore_later_stages)
 
     def train(self, mode: bool = True) -> DETReg:
         """Switch everything but the target encoder, whose targets must not depend on the batch."""
@@ -133,15 +134,6 @@ def _find_detector(module: nn.Module, state_dict: dict[str, Any], prefix: str, *
 def _rename(state_dict: dict[str, Any], old: str, new: str) -> None:
     for key in [key for key in state_dict if key.startswith(old)]:
         state_dict[new + key.removeprefix(old)] = state_dict.pop(key)
-
-
-def _ignore_later_stages(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Let a whole network's weights load into one that ends at an earlier stage."""
-    stages = {name for name, _ in module.named_children()}
-    for key in [key for key in state_dict if key.startswith(prefix)]:
-        stage = key.removeprefix(prefix).split(".")[0]
-        if stage.startswith("res") and stage not in stages:
-            del state_dict[key]
 
 
 def example(num_classes: int = 3) -> DETReg:

@@ -1,8 +1,8 @@
 """Multi-scale deformable attention in plain PyTorch: the definition that faster implementations are held to.
 
 The bilinear mode samples each level with ``grid_sample``. Reading the four corners by index and summing them with
-``embedding_bag`` is faster in the forward pass (1.5 to 3 times, measured at 16 and 32 channels a head), but at the sizes
-that are trained on a CPU its backward pass makes the whole 1.5 to 4 times slower.
+``embedding_bag`` is faster in the forward pass (1.5 to 3 times, measured at 16 and 32 channels a head), but at the
+sizes that are trained on a CPU its backward pass makes the whole 1.5 to 4 times slower.
 
 The discrete mode follows RT-DETRv2 (Lv et al. 2024, Section 3.2): one pixel a point, ``trunc(location · size + 0.5)``,
 half a pixel beyond the nearest one, as its published weights were tuned with. It clamps each axis by its own size,
