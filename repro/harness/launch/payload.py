@@ -29,12 +29,11 @@ from typing import Literal, NoReturn
 from repro.errors import StageError
 from repro.harness import atomic, record
 from repro.harness.availability import available, verified
-from repro.harness.launch.claim import Claim, HeldError
+from repro.harness.claim import Claim, HeldError
 from repro.harness.launch.distributed import export, job, restarts
+from repro.harness.state import CANCELLED, FAILURE
 from repro.harness.work import Work
 
-FAILURE = "failure.json"
-CANCELLED = "cancelled.json"
 STAGE = "stage.json"
 HANDED_BACK = -1  # the exit code with which submitit leaves a job that it has just requeued
 
