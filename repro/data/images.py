@@ -9,6 +9,7 @@ Detectron2's own reader does.
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,9 @@ def decode(data: bytes, name: str, channels: str = "RGB") -> np.ndarray:
 
 
 def _decode_with_pil(data: bytes, name: str) -> np.ndarray:
-    from io import BytesIO
-
     try:
         with Image.open(BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise OSError(f"{name}: cannot be decoded: {error}") from error
 

@@ -87,12 +87,19 @@ def category_numbers(annotations: Mapping[str, Any], classes: tuple[str, ...] | 
     return {category["id"]: number[category["name"]] for category in categories if category["name"] in number}
 
 
+def numbered(names: Iterable[str]) -> list[dict[str, Any]]:
+    """COCO categories with these names and ids from 1."""
+    return [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+
+
 def _images(source: Source, faults: list[Fault]) -> dict[Any, dict[str, Any] | None]:
     """Image id → record without annotations yet; None for images that are left out, so that their boxes are too."""
     images: dict[Any, dict[str, Any] | None] = {}
     for position, image in enumerate(source.annotations.get("images", ())):
         try:
             key, name = image["id"], image["file_name"]
+            if not isinstance(key, int) or key < 0:
+                raise ValueError(f"image id {key!r} is not a whole number from 0")
             size = {"height": int(image["height"]), "width": int(image["width"])}
         except (KeyError, TypeError, ValueError) as error:
             where = f"{source.file}, entry {position} of images"
@@ -209,13 +216,12 @@ def describe(faults: list[Fault], known: Callable[[Fault], bool], most: int = 20
     return lines
 
 
-def to_coco(records: list[dict[str, Any]], classes: tuple[str, ...], images: Path) -> dict[str, Any]:
-    """COCO-layout dictionary of sound records, with category ids from 1: what the evaluator reads.
+def to_coco(records: list[dict[str, Any]], categories: list[dict[str, Any]], images: Path) -> dict[str, Any]:
+    """COCO-layout dictionary of sound records: what the evaluator reads. `categories` are in contiguous order.
 
     Annotations get fresh ids; `ignore` is set for VOC's difficult objects, which evaluators that know it leave out.
     """
-    coco: dict[str, Any] = {"info": {}, "images": [], "annotations": []}
-    coco["categories"] = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    coco: dict[str, Any] = {"info": {}, "images": [], "annotations": [], "categories": categories}
     for record in records:
         name = Path(record["file_name"])
         shown = str(name.relative_to(images)) if name.is_relative_to(images) else str(name)
@@ -226,7 +232,7 @@ def to_coco(records: list[dict[str, Any]], classes: tuple[str, ...], images: Pat
             annotation = {
                 "id": len(coco["annotations"]) + 1,
                 "image_id": record["image_id"],
-                "category_id": entry["category_id"] + 1,
+                "category_id": categories[entry["category_id"]]["id"],
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": entry.get("area", (x1 - x0) * (y1 - y0)),
                 "iscrowd": entry["iscrowd"],

@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from repro.data.dataset import Fault, Source
+from repro.data.records import numbered
 from repro.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -37,8 +38,7 @@ def read_voc(folder: Path, split: str, classes: tuple[str, ...] | None = None) -
     names = classes if classes is not None else class_names(folder)
     category = {name: number for number, name in enumerate(names, start=1)}
     number = {file.stem: position for position, file in enumerate(files, start=1)}
-    content: dict[str, Any] = {"images": [], "annotations": []}
-    content["categories"] = [{"id": number_, "name": name} for name, number_ in category.items()]
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": numbered(names)}
     faults: list[Fault] = []
     for stem in stems(folder, split):
         file = folder / "Annotations" / f"{stem}.xml"

@@ -121,26 +121,31 @@ def read(name: str, root: Root = None, *, skip_bad: bool = False, files: bool = 
 
 def class_names(name: str, root: Root = None) -> tuple[str, ...]:
     """Class names in the order of contiguous ids."""
-    dataset = find(name, root)
-    if dataset.classes is not None:
-        return dataset.classes
-    return tuple(category["name"] for category in sorted(_categories(dataset), key=lambda category: category["id"]))
+    return tuple(category["name"] for category in _ordered(find(name, root)))
 
 
-def _categories(dataset: Dataset) -> list[dict[str, Any]]:
-    return dataset.categories() if dataset.categories is not None else dataset.source().annotations["categories"]
+def _ordered(dataset: Dataset) -> list[dict[str, Any]]:
+    """Categories in the order of contiguous ids."""
+    known = dataset.categories
+    categories = known() if known is not None else dataset.source().annotations["categories"]
+    numbers = _records.category_numbers({"categories": categories}, dataset.classes)
+    return sorted((entry for entry in categories if entry["id"] in numbers), key=lambda entry: numbers[entry["id"]])
 
 
 def metadata(name: str, root: Root = None) -> dict[str, Any]:
-    """Detectron2's metadata keys: `thing_classes`, `thing_dataset_id_to_contiguous_id`, `json_file`, `evaluator_type`.
+    """What a set is called and how its categories are numbered.
 
-    `json_file` is present for sets that come as COCO files; `annotation_file` gives one for every set.
+    Returns:
+        Detectron2's metadata keys `thing_classes`, `thing_dataset_id_to_contiguous_id`, `evaluator_type`, for sets that
+        come as COCO files `json_file`; and `category_ids`, the id in `annotation_file` of each contiguous class.
     """
     dataset = find(name, root)
-    categories = {"categories": _categories(dataset)}
+    categories = _ordered(dataset)
+    ids = [category["id"] for category in categories]
     found = {
-        "thing_classes": list(class_names(name, root)),
-        "thing_dataset_id_to_contiguous_id": _records.category_numbers(categories, dataset.classes),
+        "thing_classes": [category["name"] for category in categories],
+        "thing_dataset_id_to_contiguous_id": {category_id: number for number, category_id in enumerate(ids)},
+        "category_ids": ids,
         "evaluator_type": "coco",
     }
     return found | ({"json_file": str(dataset.file())} if dataset.file is not None else {})
@@ -161,7 +166,7 @@ def annotation_file(name: str, root: Root = None, *, skip_bad: bool = False) -> 
     source = dataset.source()
     file = writable_root(root) / "converted" / f"{fingerprint(name, root)}{'-sound' if skip_bad else ''}.json"
     if not file.exists():
-        write_json(file, _records.to_coco(loaded.records, class_names(name, root), source.images))
+        write_json(file, _records.to_coco(loaded.records, _ordered(dataset), source.images))
     return file
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from repro.data.dataset import Dataset, Fault, datasets_root
 from repro.data.datasets.coco import found
 from repro.data.files import write_json
+from repro.data.records import numbered
 from repro.data.voc_layout import content_hash, read_voc
 from repro.errors import DataError
 
@@ -42,6 +43,7 @@ def _dataset(split: str, place: Path) -> Dataset:
         fingerprint=partial(fingerprint, name, split, place),
         source=lambda: read_voc(_there(place, name), split, CLASSES),
         classes=CLASSES,
+        categories=partial(numbered, CLASSES),
         expected=(COUNTS[split], -1),
         known=is_a_point,
         looked_for=(place / "Annotations", place / "JPEGImages"),

@@ -1,8 +1,8 @@
 """COCO 2017 under Detectron2's names and folders, and any other data set in COCO layout.
 
 Named sets lie where Detectron2 looks for them (`$DETECTRON2_DATASETS/coco/annotations`, `…/coco/train2017`); their
-names in Detectron2's own catalogue keep working beside this one. `coco:<instances.json>:<image folder>` names any other set;
-`$VARIABLES` and `~` in it are expanded when it is opened, so that a recipe holds no machine's paths.
+names in Detectron2's own catalogue keep working beside this one. `coco:<instances.json>:<image folder>` names any
+other set; `$VARIABLES` and `~` in it are expanded when it is opened, so that a recipe holds no machine's paths.
 """
 
 from __future__ import annotations

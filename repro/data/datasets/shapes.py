@@ -17,6 +17,7 @@ import numpy as np
 
 from repro.data.dataset import Dataset, Source, writable_root
 from repro.data.files import make_folder
+from repro.data.records import numbered
 from repro.data.shape_images import CLASSES, Scene, draw
 from repro.errors import DataError
 
@@ -54,6 +55,7 @@ def _dataset(size: str, split: str, root: Path) -> Dataset:
         source=partial(_source, size, split, root),
         file=lambda: generate(size, split, root) / "instances.json",
         classes=CLASSES,
+        categories=partial(numbered, CLASSES),
         actual=lambda: _source(size, split, root).annotations["info"]["version"],
     )
 
@@ -96,7 +98,7 @@ def _fill(size: str, split: str, folder: Path) -> None:
         "info": {"description": "generated shapes", "version": fingerprint(size, split)},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)],
+        "categories": numbered(CLASSES),
     }
     (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")))
 

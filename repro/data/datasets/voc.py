@@ -10,7 +10,8 @@ from pathlib import Path
 
 from repro.data.dataset import Dataset, datasets_root
 from repro.data.datasets.coco import expand, found
-from repro.data.voc_layout import content_hash, read_voc
+from repro.data.records import numbered
+from repro.data.voc_layout import class_names, content_hash, read_voc
 from repro.errors import DataError
 
 CLASSES = (
@@ -45,6 +46,7 @@ def voc_dataset(
         fingerprint=lambda: f"voc-{content_hash(found(folder, name), split)}",
         source=lambda: read_voc(found(folder, name), split, classes),
         classes=classes,
+        categories=lambda: numbered(classes or class_names(found(folder, name))),
         expected=None if images is None else (images, -1),
         looked_for=(folder / "Annotations", folder / "JPEGImages"),
     )
