@@ -132,13 +132,18 @@ def alive(attempt: Attempt, output: Path) -> bool:
     """Return whether ``attempt`` is still being made."""
     if attempt.state != RUNNING:
         return False
-    if attempt.place == _place():
+    if here(attempt):
         return _born(attempt.pid) == attempt.born
     try:
         beat = _file(output, attempt.number).stat().st_mtime
     except OSError:
         return False
     return _clock(output) - beat < STALE
+
+
+def here(attempt: Attempt) -> bool:
+    """Return whether ``attempt`` is made on this machine, where its process can be seen."""
+    return attempt.place == _place()
 
 
 def _file(output: Path, number: int) -> Path:

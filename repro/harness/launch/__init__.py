@@ -64,8 +64,7 @@ def launch(
     todo = state.to_run(plan, states, retry=retry)
     waiting = tuple(signature for signature, one in states.items() if one.live)
     if dry_run or not (todo or (waiting and (wait or cluster.executor != "slurm"))):
-        launched = Launched(todo=todo, blocked=state.blocked_by(plan, states, todo))
-        launched.failed = {sig: one.reason for sig, one in states.items() if one.state == "failed" and sig not in todo}
+        launched = Launched(todo=todo)
     else:
         request = Request(
             plan=plan,
@@ -81,6 +80,10 @@ def launch(
             on_event=on_event or (lambda event: None),
         )
         launched = _executor(cluster).submit(request)
+    # What failed before and was not asked for again counts: the plan is not done.
+    before = {sig: one.reason for sig, one in states.items() if one.state == "failed" and sig not in todo}
+    launched.failed = before | launched.failed
+    launched.blocked = state.blocked_by(plan, states, todo) | launched.blocked
     launched.seconds = time.monotonic() - began
     return launched
 

@@ -97,14 +97,14 @@ class Request:
         """The frozen code that the jobs run; taken when first asked for."""
         return take(self.project, self.cluster.output_root, allow_dirty=self.allow_dirty)
 
-    def work(self, signature: str) -> Work:
-        """Return the work of a stage, as it travels to a job."""
+    def work(self, signature: str, code: Mapping[str, Any] | None = None) -> Work:
+        """Return the work of a stage, as it travels to a job; ``code`` describes code that was not frozen."""
         return Work(
             stage=self.plan.stages[signature],
             output_root=self.cluster.output_root,
             records=self.records,
             datasets_root=self.cluster.datasets_root,
-            code=self.code.about,
+            code=dict(code or self.code.about),
         )
 
     def tell(self, what: What, signature: str, reason: str = "", **more: Any) -> None:
