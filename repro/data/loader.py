@@ -1,13 +1,13 @@
 """Batches that are a pure function of (seed, iteration).
 
-Which images stand in batch `i`, and in which order, follows from the seed and `i`; how an image is augmented follows from
-(seed, epoch, image id). Neither depends on the number of workers or ranks, nor on what came before: a run that starts at
-iteration `i` sees what an uninterrupted run sees there. Detectron2's samplers and mappers do not promise that (their
-augmentation draws from the state of the worker process).
+Which images stand in batch `i`, and in which order, follows from the seed and `i`; how an image is augmented follows
+from (seed, epoch, image id). Neither depends on the number of workers or ranks, nor on what came before: a run that
+starts at iteration `i` sees what an uninterrupted run sees there. Detectron2's samplers and mappers do not promise that
+(their augmentation draws from the state of the worker process).
 
-An epoch is a permutation seeded by (seed, epoch); what does not fill a batch at its end is left out, as DETReg's code does
-(`drop_last`), and differs from epoch to epoch. A set smaller than a batch is repeated, with another permutation and other
-augmentations each time, until the batch is full.
+An epoch is a permutation seeded by (seed, epoch); what does not fill a batch at its end is left out, as DETReg's code
+does (`drop_last`), and differs from epoch to epoch. A set smaller than a batch is repeated, with another permutation
+and other augmentations each time, until the batch is full.
 """
 
 from __future__ import annotations

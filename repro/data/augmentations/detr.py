@@ -1,9 +1,9 @@
 """The augmentation of the DETR family: flip, then either resize or resize–crop–resize, with equal chances.
 
 Carion et al. 2020 (arXiv 2005.12872, Sec. 4); DETReg's published code uses it for pretraining and fine-tuning alike,
-with other numbers. It rounds as that code does (the longer side is cut off, not rounded: up to a pixel from Detectron2).
-Differences: the random numbers come from the generator that the caller hands in; where an image is smaller than
-the smallest crop, the crop is the image (the published code raises an error there).
+with other numbers. It rounds as that code does: the longer side is cut off, not rounded, up to a pixel from Detectron2.
+Differences: the random numbers come from the generator that the caller hands in; where an image is smaller than the
+smallest crop, the crop is the image (the published code raises an error there).
 """
 
 from __future__ import annotations
