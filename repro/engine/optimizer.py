@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from repro.errors import RecipeError
+
 
 def adamw(
     model: nn.Module,
@@ -27,7 +29,14 @@ def adamw(
         lr: base learning rate; `initial_lr` of each group is this times the group's factor.
         weight_decay: on all parameters, biases and norms included, as in the published code.
         lr_factors: regular expression to factor, searched in parameter names; the first that is found counts.
+
+    Raises:
+        RecipeError: a pattern is in no parameter's name.
     """
+    names = [name for name, _ in model.named_parameters()]
+    idle = [pattern for pattern in lr_factors if not any(re.search(pattern, name) for name in names)]
+    if idle:
+        raise RecipeError(f"optimizer.lr_factors: no parameter's name matches {', '.join(idle)}")
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         factor = next((value for pattern, value in lr_factors.items() if re.search(pattern, name)), 1.0)

@@ -66,10 +66,13 @@ class Trainer(TrainerBase):
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.losses: dict[str, float] = {}
         self.seconds = 0.0
+        self.random: Mapping[str, Any] | None = None
 
     def before_train(self) -> None:
         """Open the data at the first step that is still to be done."""
         self.stream = self.batches(self.start_iter)
+        if self.random is not None:  # after opening: a DataLoader draws from torch's generator when it starts
+            checkpoint.restore_random_state(self.random)
         self.clock = time.perf_counter()
         super().before_train()
 
@@ -133,7 +136,7 @@ class Trainer(TrainerBase):
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        checkpoint.restore_random_state(state["random"][comm.get_rank()])
+        self.random = state["random"][comm.get_rank()]
         self.losses, self.seconds = dict(state["losses"]), state["seconds"]
         return state["iteration"]
 

@@ -23,7 +23,7 @@ import numpy as np
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.utils import comm
 
-from repro.errors import DataError, InstallError, did_you_mean
+from repro.errors import DataError, InstallError, collect, did_you_mean
 
 ENGINES = {
     "hotcoco": ("hotcoco", "hotcoco"),
@@ -31,8 +31,6 @@ ENGINES = {
     "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval"),
 }
 """Name to the modules of its ``COCO`` and ``COCOeval``, fastest first."""
-
-HIGHER_IS_BETTER = True
 
 
 class Evaluator(DatasetEvaluator):
@@ -85,15 +83,25 @@ class Evaluator(DatasetEvaluator):
             return {}
         # Images are dealt out to processes in turn; sorted, the file is the same for any number of them.
         self.detections = sorted(itertools.chain(*gathered), key=lambda detection: detection["image_id"])
-        return {
-            "coco_box": score(
-                self.annotation_file,
-                self.detections,
-                max_detections=self.max_detections,
-                class_agnostic=self.class_agnostic,
-                engine=self.engine,
-            )
-        }
+        return {"coco_box": self._score(self.detections)}
+
+    def score_results(self, detections: Any, where: str) -> dict[str, float]:
+        """Metrics of COCO results that came from elsewhere.
+
+        Raises:
+            DataError: they do not belong to this data set; says how.
+        """
+        collect(check(detections, self.annotation_file), where, DataError)
+        return self._score(detections)
+
+    def _score(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        return score(
+            self.annotation_file,
+            detections,
+            max_detections=self.max_detections,
+            class_agnostic=self.class_agnostic,
+            engine=self.engine,
+        )
 
 
 def installed() -> list[str]:

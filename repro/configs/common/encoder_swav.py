@@ -1,0 +1,45 @@
+"""SwAV's ResNet-50, 800 epochs (Caron et al. 2020): the backbone and target encoder of DETReg (Sec. 4, implementation)."""
+
+from detectron2.config import LazyCall as L  # noqa: N817
+
+from repro.configs.scales import combine
+from repro.engine.pretext import MultiCrop, SwAV
+
+from .encoder import backbone, data, optimizer, pixels, train  # noqa: F401 - what a recipe is made of
+from .encoder import scales as encoder_scales
+from .run import run  # noqa: F401
+from .run import scales as run_scales
+
+encoder = dict(
+    source="published",
+    url="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+    sha256=None,  # none was published; the record holds that of what was loaded
+    key=None,  # the file is the state dictionary itself
+    family="swav",
+)
+model = L(SwAV)(
+    backbone=backbone,
+    num_prototypes=3000,  # the paper's
+    dim=128,
+    temperature=0.1,
+    epsilon=0.05,
+    pixel_mean=pixels.mean,
+    pixel_std=pixels.std,
+)
+data.mapper = L(MultiCrop)(
+    sizes=[224, 224, 96, 96, 96, 96, 96, 96],  # the paper's
+    areas=[[0.14, 1.0], [0.14, 1.0], *[[0.05, 0.14]] * 6],
+)
+
+scales = combine(
+    run_scales,
+    encoder_scales,
+    {
+        "small": {
+            "model.num_prototypes": 64,
+            "model.dim": 64,
+            "data.mapper.sizes": [64, 64, 40, 40],
+            "data.mapper.areas": [[0.14, 1.0], [0.14, 1.0], [0.05, 0.14], [0.05, 0.14]],
+        }
+    },
+)

@@ -1,0 +1,96 @@
+"""Train a detector: the kinds ``pretrain``, ``train`` and ``finetune``, which differ in their recipes only."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.utils import comm
+
+from repro.data import datasets, splits
+from repro.data.loader import train_loader
+from repro.data.proposals import Proposals
+from repro.engine import checkpoint, parents, schedule, train
+from repro.engine.config import build
+from repro.engine.outcome import Outcome
+from repro.harness.work import Work
+
+log = logging.getLogger(__name__)
+
+
+def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
+    """Train the recipe's model on the recipe's data, starting from the parents' weights."""
+    recipe, seed = work.stage.recipe, work.stage.seed
+    records = training_records(recipe["data"], seed, work.datasets_root)
+    log.info("%s: %d images", work.stage.label, len(records))
+    seed_everything(seed)  # the same weights on every process
+    model = build(recipe["model"])
+    parents.initialise(model, recipe["init"], found)
+    model.to(device)
+    seed_everything(seed + comm.get_rank())  # but other dropout
+    fitted = train.fit(
+        model,
+        batches(recipe["data"], records, seed, found),
+        build(recipe["optimizer"], model),
+        schedule=schedule.learning_rate(recipe["train"]),
+        iterations=schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"]),
+        settings=recipe["train"],
+        output=work.output,
+        phase=work.stage.kind,
+    )
+    return finish(fitted, work.output)
+
+
+def finish(fitted: train.Fitted, output: Path) -> Outcome:
+    """Write the final weights and say what the training came to."""
+    final = output / checkpoint.FINAL
+    if comm.is_main_process():
+        checkpoint.save({"model": fitted.weights}, final)
+    metrics = {f"last.{name}": value for name, value in fitted.losses.items()}
+    return Outcome(metrics=metrics, iterations=fitted.iterations, checkpoint=final, seconds=fitted.seconds)
+
+
+def training_records(data: Mapping[str, Any], seed: int, root: Path | None) -> list[dict[str, Any]]:
+    """Images of a training: of the recipe's data set, the share that its ``percent`` and the stage's seed choose.
+
+    Raises:
+        DataError: the data set is missing or faulty, or the share holds no image.
+    """
+    records, skipped = datasets.read(data["dataset"], root, skip_bad=data["skip_bad"])
+    for line in skipped:
+        log.warning("Left out of %s: %s", data["dataset"], line)
+    return splits.select(records, splits.percent((record["image_id"] for record in records), data["percent"], seed))
+
+
+def batches(
+    data: Mapping[str, Any], records: list[dict[str, Any]], seed: int, found: Mapping[str, parents.Parent]
+) -> train.Batches:
+    """The training loader as a function of the first step; with region proposals where there is a ``propose`` parent."""
+    extra = {"proposals": Proposals(found["propose"].folder / "proposals.npz")} if "propose" in found else {}
+    mapper = build(data["mapper"], **extra)
+
+    def start(iteration: int) -> Any:
+        return train_loader(
+            records,
+            mapper,
+            total_batch_size=data["total_batch_size"],
+            seed=seed,
+            start_iteration=iteration,
+            workers=data["workers"],
+            rank=comm.get_rank(),
+            world=comm.get_world_size(),
+        )
+
+    return start
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch, numpy and Python. The data path has its own and reads none of them."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries may use it
+    random.seed(seed)

@@ -1,0 +1,73 @@
+"""Backbone weights: the kind ``encoder``. Published ones at paper scale, below it a small network trained on the spot.
+
+Either way the output is the same: a backbone's state dictionary under Detectron2's names, which detectors load with its
+batch norm frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from detectron2.utils import comm
+
+from repro.engine import checkpoint, detector, parents, published, schedule, train
+from repro.engine.config import build
+from repro.engine.outcome import Outcome
+from repro.errors import StageError
+from repro.harness.work import Work
+
+
+def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
+    """Import or train, as the recipe's ``encoder.source`` says.
+
+    Raises:
+        StageError: that is neither ``published`` nor ``trained``, or published weights are not those of the backbone.
+    """
+    source = work.stage.recipe["encoder"]["source"]
+    if source == "published":
+        return _import(work)
+    if source == "trained":
+        return _train(work, device)
+    raise StageError(f"encoder.source is {source!r}; expected published or trained")
+
+
+def _import(work: Work) -> Outcome:
+    recipe = work.stage.recipe
+    final = work.output / checkpoint.FINAL
+    if comm.is_main_process():
+        weights = published.weights(recipe["encoder"], work.output_root / "weights")
+        backbone = build(recipe["model"]["backbone"])
+        own = backbone.state_dict()
+        wrong = [name for name in own if not name.endswith("num_batches_tracked") and name not in weights]
+        wrong += [name for name in weights if name not in own or own[name].shape != weights[name].shape]
+        if wrong:
+            raise StageError(f"{recipe['encoder']['url']} does not fit the backbone: {', '.join(wrong[:5])} ...")
+        checkpoint.save({"model": weights}, final)
+    comm.synchronize()
+    return Outcome(checkpoint=final, origin="published")
+
+
+def _train(work: Work, device: torch.device) -> Outcome:
+    recipe, seed = work.stage.recipe, work.stage.seed
+    records = detector.training_records(recipe["data"], seed, work.datasets_root)
+    detector.seed_everything(seed)
+    model = build(recipe["model"]).to(device)
+    detector.seed_everything(seed + comm.get_rank())
+    fitted = train.fit(
+        model,
+        detector.batches(recipe["data"], records, seed, {}),
+        build(recipe["optimizer"], model),
+        schedule=schedule.learning_rate(recipe["train"]),
+        iterations=schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"]),
+        settings=recipe["train"],
+        output=work.output,
+        phase="encoder",
+    )
+    prefix = "backbone."
+    backbone = {
+        name.removeprefix(prefix): value
+        for name, value in fitted.weights.items()
+        if name.startswith(prefix) and not name.endswith("num_batches_tracked")
+    }
+    return detector.finish(train.Fitted(backbone, fitted.iterations, fitted.seconds, fitted.losses), work.output)

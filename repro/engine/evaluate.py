@@ -1,0 +1,130 @@
+"""Score a trained detector on a test set: the kind ``evaluate``, and detections that another code base wrote.
+
+The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on what
+data and by which evaluators. The detections are kept, since bootstrap, error analysis and pictures need them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+from detectron2.utils import comm
+
+from repro.data import datasets
+from repro.data.loader import test_loader
+from repro.engine import hooks, parents
+from repro.engine.config import build
+from repro.engine.outcome import Outcome
+from repro.errors import DataError, StageError
+from repro.harness.work import Work
+
+DETECTIONS = "detections.json.gz"
+
+
+def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
+    """Run the detector of the only parent over the test set and score it.
+
+    Raises:
+        StageError: there is not exactly one parent.
+    """
+    if len(found) != 1:
+        raise StageError(f"{work.stage.label} scores one detector, and has {len(found)} parents: {', '.join(found)}")
+    parent = next(iter(found.values()))
+    recipe = work.stage.recipe
+    model = build(parent.recipe["model"])
+    model.load_state_dict(parent.weights())
+    loader = test_batches(recipe["data"], work.datasets_root)
+    evaluators = build_evaluators(recipe, work.datasets_root)
+    progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
+    results = inference_on_dataset(model.to(device), loader, DatasetEvaluators([*evaluators.values(), progress]))
+    file = work.output / DETECTIONS
+    first = next(iter(evaluators.values()))
+    if comm.is_main_process():
+        _write(first.detections, file)
+    return Outcome(
+        metrics=flat(results),
+        iterations=len(loader),
+        artifacts={"detections": file},
+        implementation={name: evaluator.engine for name, evaluator in evaluators.items()},
+    )
+
+
+def score_file(recipe: Mapping[str, Any], detections: Path, datasets_root: Path | None = None) -> dict[str, float]:
+    """Metrics of COCO results (JSON, may be gzipped) that any code base wrote, by the evaluators of a recipe.
+
+    Args:
+        recipe: resolved recipe of an ``evaluate`` stage.
+        detections: the file.
+        datasets_root: see `repro.data.datasets`.
+
+    Raises:
+        DataError: the file cannot be read, or holds images or categories that the data set does not have.
+    """
+    opener = gzip.open if detections.suffix == ".gz" else open
+    try:
+        with opener(detections, "rt", encoding="utf-8") as file:
+            results = json.load(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{detections} cannot be read as COCO results: {error}") from error
+    metrics: dict[str, float] = {}
+    for name, evaluator in build_evaluators(recipe, datasets_root).items():
+        metrics |= {f"{name}.{key}": value for key, value in evaluator.score_results(results, str(detections)).items()}
+    return metrics
+
+
+def build_evaluators(recipe: Mapping[str, Any], datasets_root: Path | None) -> dict[str, Any]:
+    """The recipe's evaluators by name, bound to its data set's ground truth."""
+    dataset = recipe["data"]["dataset"]
+    contiguous = datasets.metadata(dataset, datasets_root)["thing_dataset_id_to_contiguous_id"]
+    category_ids = sorted(contiguous, key=contiguous.__getitem__)
+    truth = datasets.annotation_file(dataset, datasets_root, skip_bad=recipe["data"]["skip_bad"])
+    return {
+        name: build(node, annotation_file=truth, category_ids=category_ids)
+        for name, node in recipe["evaluators"].items()
+    }
+
+
+def test_batches(data: Mapping[str, Any], datasets_root: Path | None) -> Any:
+    """The test loader of a recipe: this process's share of the images."""
+    records = datasets.load(data["dataset"], datasets_root, skip_bad=data["skip_bad"])
+    return test_loader(
+        records,
+        build(data["mapper"]),
+        batch_size=data["batch_size"],
+        workers=data["workers"],
+        rank=comm.get_rank(),
+        world=comm.get_world_size(),
+    )
+
+
+def flat(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """``{"coco_box": {"AP": 1.0}}`` as ``{"coco_box.AP": 1.0}``, which is how tables name metrics."""
+    return {f"{name}.{key}": value for name, metrics in results.items() for key, value in metrics.items()}
+
+
+def _write(detections: Sequence[Mapping[str, Any]], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # No time stamp and no name inside: equal detections give an equal file.
+    with temporary.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+        file.write(json.dumps(detections).encode())
+    temporary.replace(path)
+
+
+class _Progress(DatasetEvaluator):
+    """Counts batches instead of scoring them."""
+
+    def __init__(self, file: hooks.ProgressFile, batches: int) -> None:
+        self.file = file
+        self.batches = batches
+        self.done = 0
+
+    def process(self, inputs: Any, outputs: Any) -> None:
+        self.done += 1
+        self.file.update(self.done, self.batches)
