@@ -2,8 +2,8 @@
 
 Bar et al. 2022 (arXiv 2106.04550, Sec. 3). Boxes come from `repro.data.proposals`; all are of class 0 ("an object").
 Crops are cut from the original image before it is augmented, so a box that the augmentation truncates keeps the crop of
-the whole region, as in the published code; box and crop lists are filtered together. An image with fewer than two boxes,
-before or after augmentation, is refused (None), and the loader takes another one.
+the whole region, as in the published code; box and crop lists are filtered together. An image with fewer than two
+boxes, before or after augmentation, is refused (None), and the loader takes another one.
 
 Which boxes (`policy`), of n in order of rank:
 

@@ -5,8 +5,10 @@ the level at which a box appeared in the merging hierarchy (1 for the first segm
 DETReg keeps the first 30, so the order matters: it prefers boxes of low level, which are small. The level is not in
 OpenCV's Python interface. Rankings offered here:
 
-    depth      U(0, 1) times (1 + the number of other boxes inside the box), a stand-in for the level that the boxes
-               themselves give; drawn from the image id, so it repeats anywhere. Keeps the bias to small boxes.
+    depth      U(0, 1) times ∛(1 + the number of other boxes inside the box), a stand-in for the level that the boxes
+               themselves give; drawn from the image id, so it repeats anywhere. Keeps the bias to small boxes: over 80
+               photographs the first 30 cover 1.8, 3.1, 6.7, 15, 30 % of the image (quantiles 10, 25, 50, 75, 90); in
+               OpenCV's order 1.7, 3.2, 7.3, 18, 40 %, without the bias 2.4, 4.7, 12, 26, 48 %.
     image_id   U(0, 1) alone, drawn from the image id: no bias.
     opencv     whatever OpenCV returned; does not repeat.
 
@@ -140,5 +142,5 @@ def contained(boxes: np.ndarray, chunk: int = 512) -> np.ndarray:
 
 
 def rank(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Order of boxes, best first: ascending U(0, 1) × (1 + depth)."""
-    return np.argsort(rng.random(len(depth)) * (1 + depth), kind="stable")
+    """Order of boxes, best first: ascending U(0, 1) × ∛(1 + depth)."""
+    return np.argsort(rng.random(len(depth)) * np.cbrt(1 + depth), kind="stable")

@@ -3,8 +3,8 @@
 Bar et al. 2022 (arXiv 2106.04550) with the settings of the published code: 128×128 crops of the original image, colour
 jitter (0.4, 0.4, 0.4, 0.1) with probability 0.8, greyscale 0.2, Gaussian blur with a radius of 0.1 to 2 pixels 0.5, no
 flip. Resizing is torchvision's on uint8; colours are computed in float32 for several crops at a time. Differences: the
-order of the four jitters is drawn once an image, not once a crop; rounding to whole levels happens once, at the end; the
-blur is a true Gaussian where PIL's is three boxes.
+order of the four jitters is drawn once an image, not once a crop; rounding to whole levels happens once, at the end;
+the blur is a true Gaussian where PIL's is three boxes.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def adjust(pixels: np.ndarray, kind: int, factors: np.ndarray) -> np.ndarray:
-    """Blend crops [N, H, W, 3] with black (brightness, 0), their mean grey (contrast, 1) or their grey (saturation, 2)."""
+    """Blend crops [N, H, W, 3] with black (kind 0: brightness), mean grey (1: contrast) or grey (2: saturation)."""
     weight = factors[:, None, None, None]
     if kind == 0:
         return np.clip(pixels * weight, 0, 255)
