@@ -1,7 +1,8 @@
 """How the files in ``configs/common`` say what they are at a smaller scale, and how a recipe puts these together.
 
-A scale is a dictionary from dotted key to value. ``paper`` is the recipe as it stands; ``small``, ``tiny`` and ``smoke`` each
-start from the one before (`repro.engine.config.resolve`). They only merge values into the recipe: the classes are the same.
+A scale is a dictionary from dotted key to value. ``paper`` is the recipe as it stands; ``small``, ``tiny`` and
+``smoke`` each start from the one before (`repro.engine.config.resolve`). They only merge values into the recipe: the
+classes are the same.
 """
 
 from __future__ import annotations

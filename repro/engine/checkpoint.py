@@ -1,8 +1,8 @@
 """Checkpoints that a kill at any byte cannot spoil, and the random states that go into them.
 
-A file is written under a temporary name, flushed to the disk and then renamed, so under its own name it is complete or not
-there at all; the previous one is removed after that. fvcore's Checkpointer writes in place and keeps the name of the newest
-file in a second file, which a kill between the two leaves wrong; hence these few functions.
+A file is written under a temporary name, flushed to the disk and then renamed, so under its own name it is complete
+or not there at all; the previous one is removed after that. fvcore's Checkpointer writes in place and keeps the name
+of the newest file in a second file, which a kill between the two leaves wrong; hence these few functions.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def periodic(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> dict[str, Any] | None:
-    """State of the newest periodic checkpoint that can be read, or None; unreadable ones are reported and passed over."""
+    """State of the newest periodic checkpoint that can be read, or None; unreadable ones are passed over."""
     for path in reversed(periodic(folder)):
         try:
             return load(path)

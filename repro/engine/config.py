@@ -1,13 +1,13 @@
 """Recipes: load, override, scale, write down as plain values, and build.
 
-A recipe is one of Detectron2's lazy configs, a Python file in which a call is recorded instead of made. `resolve` turns it
-into a dictionary of numbers, strings, lists and dictionaries, in which a recorded call is a dictionary with the dotted name
-of what is called under ``_target_``. From there on nothing needs the file: signatures hash the dictionary, plans store it,
-and `build` makes the objects from it in a job.
+A recipe is one of Detectron2's lazy configs, a Python file in which a call is recorded instead of made. `resolve`
+turns it into a dictionary of numbers, strings, lists and dictionaries, in which a recorded call is a dictionary with
+the dotted name of what is called under ``_target_``. From there on nothing needs the file: signatures hash the
+dictionary, plans store it, and `build` makes the objects from it in a job.
 
 Two things differ from Detectron2's own loading. A setting that the recipe does not have is refused, since
-`LazyConfig.apply_overrides` would add it without a word; and every recipe is executed anew for each call, since objects of
-shared files are edited by the recipes that import them.
+`LazyConfig.apply_overrides` would add it without a word; and every recipe is executed anew for each call, since
+objects of shared files are edited by the recipes that import them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def resolve(config: str, overrides: Mapping[str, Any] | None = None, scale: str 
 
 
 def recipes() -> list[str]:
-    """All recipes below ``repro/configs`` that describe a stage; what they share, in ``common/``, is among them if it does."""
+    """All files below ``repro/configs`` that could be recipes, those with shared parts among them."""
     paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.py") if path.name != "__init__.py")
     return sorted(str(path) for path in paths if len(path.parts) > 1)
 

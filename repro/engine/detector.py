@@ -56,7 +56,7 @@ def finish(fitted: train.Fitted, output: Path) -> Outcome:
 
 
 def training_records(data: Mapping[str, Any], seed: int, root: Path | None) -> list[dict[str, Any]]:
-    """Images of a training: of the recipe's data set, the share that its ``percent`` and the stage's seed choose.
+    """Images of a training: the share of the data set that ``percent`` and the stage's seed choose.
 
     Raises:
         DataError: the data set is missing or faulty, or the share holds no image.
@@ -70,7 +70,7 @@ def training_records(data: Mapping[str, Any], seed: int, root: Path | None) -> l
 def batches(
     data: Mapping[str, Any], records: list[dict[str, Any]], seed: int, found: Mapping[str, parents.Parent]
 ) -> train.Batches:
-    """The training loader as a function of the first step; with region proposals where there is a ``propose`` parent."""
+    """The training loader as a function of the first step; it gets the proposals of a ``propose`` parent."""
     extra = {"proposals": Proposals(found["propose"].folder / "proposals.npz")} if "propose" in found else {}
     mapper = build(data["mapper"], **extra)
 

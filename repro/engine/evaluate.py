@@ -1,7 +1,7 @@
 """Score a trained detector on a test set: the kind ``evaluate``, and detections that another code base wrote.
 
-The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on what
-data and by which evaluators. The detections are kept, since bootstrap, error analysis and pictures need them.
+The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
+what data and by which evaluators. The detections are kept, since bootstrap, error analysis and pictures need them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What happens around training steps: Detectron2 hooks for the learning rate, checkpoints and progress.
 
-Detectron2's own `IterationTimer` and `PeriodicWriter` are used beside these. Its `LRScheduler` and `PeriodicCheckpointer` are
-not: the first keeps state that our rate, a pure function of progress, does not need, the second writes in place.
+Detectron2's own `IterationTimer` and `PeriodicWriter` are used beside these. Its `LRScheduler` and
+`PeriodicCheckpointer` are not: the first keeps state that our rate, a pure function of progress, does not need, the
+second writes in place.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """AdamW with the parameter groups of the DETR family (Zhu et al. 2021, Sec. 5; the authors' code).
 
 Three groups: the backbone learns at a tenth of the rate, and so do the layers that predict where to sample
-(``sampling_offsets``, ``reference_points``), whose output moves the gaze and not the features. Frozen parameters are left out.
-A factor of 0 freezes: the published code does the same when the backbone's rate is 0.
+(``sampling_offsets``, ``reference_points``), whose output moves the gaze and not the features. Frozen parameters are
+left out. A factor of 0 freezes: the published code does the same when the backbone's rate is 0.
 """
 
 from __future__ import annotations

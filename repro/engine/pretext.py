@@ -1,8 +1,8 @@
 """The two ways in which a small scale pretrains the backbones that paper scale downloads: by labels, and by SwAV.
 
-They stand in for ImageNet classification and for SwAV (Caron et al. 2020, "Unsupervised Learning of Visual Features by
-Contrasting Cluster Assignments"), so that rows which differ by downloaded weights differ at every scale. Both learn from
-the generated images of the small data sets, and both are sized to end in seconds.
+They stand in for ImageNet classification and for SwAV (Caron et al. 2020, "Unsupervised Learning of Visual Features
+by Contrasting Cluster Assignments"), so that rows which differ by downloaded weights differ at every scale. Both
+learn from the generated images of the small data sets, and both are sized to end in seconds.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def _download(url: str, path: Path) -> None:
         temporary.replace(path)
     except (OSError, urllib.error.URLError) as error:
         raise StageError(
-            f"{url} cannot be downloaded ({error}). On a machine that reaches it, download it yourself and put it at {path}"
+            f"{url} cannot be downloaded ({error}). "
+            f"On a machine that reaches it, download it yourself and put it at {path}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,7 +18,8 @@ from repro.errors import RecipeError
 def iterations(train: Mapping[str, Any], images: int, total_batch_size: int) -> int:
     """Optimiser steps of a training.
 
-    An epoch is the number of full batches (the last, incomplete one is dropped, as in the published code), and at least one.
+    An epoch is the number of full batches (the last, incomplete one is dropped, as in the published code), and at
+    least one.
 
     Args:
         train: the recipe's section; ``iterations`` when it is set, else ``epochs``.

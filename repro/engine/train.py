@@ -1,9 +1,9 @@
 """The training loop: Detectron2's trainer base, hooks, event storage and writers around one step of ours.
 
-Differences from `detectron2.engine.SimpleTrainer`: gradients are clipped by their total norm; a loss that is not finite stops
-all processes before the weights are touched, with its name; the state that is saved holds everything that a later step
-depends on, so that an interrupted run goes on to the same weights, bit for bit on a CPU. What a step reads is a pure function
-of its number (`repro.data.loader`), so the data need no state.
+Differences from `detectron2.engine.SimpleTrainer`: gradients are clipped by their total norm; a loss that is not
+finite stops all processes before the weights are touched, with its name; the state that is saved holds everything
+that a later step depends on, so that an interrupted run goes on to the same weights, bit for bit on a CPU. What a
+step reads is a pure function of its number (`repro.data.loader`), so the data need no state.
 """
 
 from __future__ import annotations
@@ -161,14 +161,11 @@ def fit(
     """Train from the last checkpoint in ``output``, or from the start.
 
     Args:
-        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs.
-        batches: see `Batches`.
-        optimizer: each group has ``initial_lr``.
-        schedule: factor on the rates, as a function of progress.
-        iterations: steps in all.
-        settings: the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema``, ``checkpoint_period``, ``log_period``.
-        output: folder for checkpoints, ``metrics.json``, TensorBoard events and ``progress.json``.
-        phase: what to call this in ``progress.json``.
+        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs. batches: see
+        `Batches`. optimizer: each group has ``initial_lr``. schedule: factor on the rates, as a function of progress.
+        iterations: steps in all. settings: the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema``,
+        ``checkpoint_period``, ``log_period``. output: folder for checkpoints, ``metrics.json``, TensorBoard events
+        and ``progress.json``. phase: what to call this in ``progress.json``.
 
     Raises:
         StageError: a loss is not finite.

@@ -1,8 +1,8 @@
 """COCO box AP and AR, in percent (Lin et al. 2014; the protocol is that of pycocotools).
 
-Three libraries compute the same arrays: hotcoco (Rust, a hundred times faster than the original), faster-coco-eval (C++),
-pycocotools. The first that is installed is used and its name goes into the record; tests hold them equal. The twelve numbers
-are read off the precision and recall arrays here, so they do not depend on a library's printing.
+Three libraries compute the same arrays: hotcoco (Rust, a hundred times faster than the original), faster-coco-eval
+(C++), pycocotools. The first that is installed is used and its name goes into the record; tests hold them equal. The
+twelve numbers are read off the precision and recall arrays here, so they do not depend on a library's printing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Evaluator(DatasetEvaluator):
         self.detections: list[dict[str, Any]] = []
 
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Take the detections of a batch: ``outputs[i]["instances"]`` has boxes xyxy in pixels of the original image."""
+        """Take the detections of a batch: boxes are xyxy in pixels of the original image."""
         for sample, output in zip(inputs, outputs, strict=True):
             instances = output["instances"].to("cpu")
             boxes_xyxy_abs = instances.pred_boxes.tensor.double().numpy()
@@ -77,7 +77,7 @@ class Evaluator(DatasetEvaluator):
             ]
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """Metrics on the first process, nothing on the others. Afterwards `detections` holds all processes' boxes there."""
+        """Metrics on the first process, where `detections` then holds all processes' boxes; nothing elsewhere."""
         gathered = comm.gather(self.detections)
         if not comm.is_main_process():
             return {}
@@ -175,7 +175,7 @@ def arrays(
     class_agnostic: bool,
     engine: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision [IoU, recall, class, area, cap] and recall [IoU, class, area, cap] in 0..1, -1 where nothing is to be found.
+    """Precision [IoU, recall, class, area, cap] and recall [IoU, class, area, cap] in 0..1, -1 for nothing to find.
 
     Raises:
         DataError: the ground truth is missing.

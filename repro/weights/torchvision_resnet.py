@@ -1,7 +1,8 @@
 """torchvision's ResNets: their parameter names to Detectron2's.
 
-Detectron2's own converter script does the same to a pickle; here it is a function from state dictionary to state dictionary.
-The published detectors of the DETR family all start from these (stride in the 3×3 convolution, RGB, ImageNet statistics).
+Detectron2's own converter script does the same to a pickle; here it is a function from state dictionary to state
+dictionary. The published detectors of the DETR family all start from these (stride in the 3×3 convolution, RGB,
+ImageNet statistics).
 """
 
 from __future__ import annotations

@@ -74,10 +74,10 @@ def test_a_broken_newest_checkpoint_is_passed_over(tmp_path):
 
 
 def test_missing_and_foreign_files_are_named(tmp_path):
-    with pytest.raises(StageError, match="nothing.pth"):
+    with pytest.raises(StageError, match=r"nothing\.pth"):
         checkpoint.load(tmp_path / "nothing.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(StageError, match="text.pth"):
+    with pytest.raises(StageError, match=r"text\.pth"):
         checkpoint.load(tmp_path / "text.pth")
 
 

@@ -53,15 +53,15 @@ def random_detections(rng, truth):
                     "score": round(float(rng.random()), 1),
                 }
             )
-    for _ in range(150):  # more than a hundred boxes on one image: the cap counts
-        detections.append(
-            {
-                "image_id": 0,
-                "category_id": 3,
-                "bbox": rng.uniform(1, 200, 4).tolist(),
-                "score": round(float(rng.random()), 1),
-            }
-        )
+    detections += [  # more than a hundred boxes on one image: the cap counts
+        {
+            "image_id": 0,
+            "category_id": 3,
+            "bbox": rng.uniform(1, 200, 4).tolist(),
+            "score": round(float(rng.random()), 1),
+        }
+        for _ in range(150)
+    ]
     return detections
 
 

@@ -1,6 +1,6 @@
 """COCO train2017: with its labels (``labelled``), or as a set of images only (``images``)."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.data.augmentations.detr import DetrAugmentation
 from repro.data.mapper import TrainMapper

@@ -1,6 +1,6 @@
-"""Deformable DETR on a ResNet-50 (Zhu et al. 2021, Sec. 5 and appendix A.4), as DETReg uses it: no refinement, one stage."""
+"""Deformable DETR on a ResNet-50 (Zhu et al. 2021, Sec. 5 and appendix A.4), as in DETReg: no refinement."""
 
-from detectron2.config import LazyCall as L  # noqa: N817 - the field's habit
+from detectron2.config import LazyCall as L
 
 from repro.meta_arch.deformable_detr import DeformableDETR
 from repro.modeling.backbone import resnet

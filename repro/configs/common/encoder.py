@@ -1,6 +1,6 @@
 """What the recipes of backbone weights share: a ResNet-50 that can be trained, and how a small scale trains it."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.engine.optimizer import adamw
 from repro.modeling.backbone import resnet

@@ -1,13 +1,13 @@
 """torchvision's first ResNet-50 for ImageNet: the backbone of the rows that papers call supervised."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.configs.scales import combine
 from repro.engine.pretext import Classifier, LabelledCrops
 
-from .encoder import backbone, data, optimizer, pixels, train  # noqa: F401 - what a recipe is made of
+from .encoder import backbone, data, optimizer, pixels, train
 from .encoder import scales as encoder_scales
-from .run import run  # noqa: F401
+from .run import run
 from .run import scales as run_scales
 
 encoder = dict(

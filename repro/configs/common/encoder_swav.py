@@ -1,13 +1,13 @@
-"""SwAV's ResNet-50, 800 epochs (Caron et al. 2020): the backbone and target encoder of DETReg (Sec. 4, implementation)."""
+"""SwAV's ResNet-50, 800 epochs (Caron et al. 2020): backbone and target encoder of DETReg (Sec. 4)."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.configs.scales import combine
 from repro.engine.pretext import MultiCrop, SwAV
 
-from .encoder import backbone, data, optimizer, pixels, train  # noqa: F401 - what a recipe is made of
+from .encoder import backbone, data, optimizer, pixels, train
 from .encoder import scales as encoder_scales
-from .run import run  # noqa: F401
+from .run import run
 from .run import scales as run_scales
 
 encoder = dict(

@@ -1,6 +1,6 @@
 """COCO box AP on val2017, images resized to a shorter side of 800 (authors' settings)."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.configs.scales import combine
 from repro.data.augmentations.detr import ResizeShortEdge

@@ -1,6 +1,6 @@
 """AdamW as the DETR family uses it (Zhu et al. 2021, Sec. 5; values from the authors' settings)."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.engine.optimizer import adamw
 

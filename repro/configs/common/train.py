@@ -1,4 +1,4 @@
-"""How long to train, and what is done in each step. Values from the authors' settings for COCO unless said otherwise."""
+"""How long to train, and what is done in each step. The authors' settings for COCO unless said otherwise."""
 
 train = dict(
     epochs=50,

@@ -1,4 +1,4 @@
-"""Deformable DETR on a share of the COCO labels, from DETReg's weights or a backbone's. Bar et al. 2022, Sec. 4.4, Table 5.
+"""Deformable DETR on a share of the COCO labels: Bar et al. 2022, Sec. 4.4, Table 5.
 
 Expect 14.6 AP with 1 % of the labels and 29.1 AP with 10 % from DETReg's weights; 11.8 and 27.8 from SwAV's backbone.
 """
@@ -7,11 +7,11 @@ from repro.configs.scales import combine
 
 from ..common.coco import labelled as data
 from ..common.coco import scales as data_scales
-from ..common.deformable_detr_r50 import model  # noqa: F401 - what a recipe is made of
+from ..common.deformable_detr_r50 import model
 from ..common.deformable_detr_r50 import scales as model_scales
-from ..common.optim import optimizer  # noqa: F401
+from ..common.optim import optimizer
 from ..common.optim import scales as optimizer_scales
-from ..common.run import run  # noqa: F401
+from ..common.run import run
 from ..common.run import scales as run_scales
 from ..common.train import scales as train_scales
 from ..common.train import train

@@ -1,6 +1,6 @@
-"""DETReg's pretraining on the images of COCO train2017, without labels. Bar et al. 2022, Sec. 3 and 4; Table 5's first stage."""
+"""DETReg's pretraining on the images of COCO train2017, without labels. Bar et al. 2022, Sec. 3 and 4."""
 
-from detectron2.config import LazyCall as L  # noqa: N817
+from detectron2.config import LazyCall as L
 
 from repro.configs.scales import combine, moved
 from repro.data.augmentations.crops import CropViews
@@ -15,7 +15,7 @@ from ..common.deformable_detr_r50 import model as detector
 from ..common.deformable_detr_r50 import scales as detector_scales
 from ..common.optim import optimizer
 from ..common.optim import scales as optimizer_scales
-from ..common.run import run  # noqa: F401
+from ..common.run import run
 from ..common.run import scales as run_scales
 from ..common.train import scales as train_scales
 from ..common.train import train

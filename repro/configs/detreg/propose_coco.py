@@ -1,10 +1,10 @@
-"""DETReg's region proposals on COCO train2017: Selective Search, fast preset, on images of 128×128. Sec. 3.1; no GPU."""
+"""DETReg's region proposals on COCO train2017: Selective Search, fast preset, on images of 128×128. Sec. 3.1."""
 
 from repro.configs.scales import combine
 
 from ..common.coco import dataset_scales
-from ..common.coco import images as data  # noqa: F401 - what a recipe is made of
-from ..common.run import run  # noqa: F401
+from ..common.coco import images as data
+from ..common.run import run
 from ..common.run import scales as run_scales
 
 propose = dict(
