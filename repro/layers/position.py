@@ -32,9 +32,7 @@ class SinePosition(nn.Module):
         if embed_dim % 4:
             raise ValueError(f"embed_dim is {embed_dim}; a sine and a cosine for each axis need a multiple of 4")
         self.offset = 0.5 if centred else 0.0
-        half = embed_dim // 2
-        exponent = 2 * torch.arange(half).div(2, rounding_mode="floor") / half
-        self.register_buffer("frequency", temperature**-exponent, persistent=False)
+        self.embed_dim, self.temperature = embed_dim, temperature
 
     def forward(self, height: int, width: int, valid_sizes: Float[Tensor, "B 2"]) -> Float[Tensor, "B H W C"]:
         """Encoding of a map of ``height`` × ``width``, of which the first ``valid_sizes`` (h, w) hold an image."""
@@ -48,5 +46,7 @@ class SinePosition(nn.Module):
         count = torch.arange(1, length + 1, device=valid.device, dtype=valid.dtype)
         count = torch.minimum(count, valid.unsqueeze(1))
         angle = (count - self.offset) / (valid.unsqueeze(1) + 1e-6) * (2 * math.pi)
-        angle = angle.unsqueeze(-1) * self.frequency.to(angle.dtype)
-        return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)
+        half = self.embed_dim // 2  # channels of an axis: sine and cosine of half as many wavelengths
+        exponent = torch.arange(0, half, 2, device=valid.device, dtype=valid.dtype) / half
+        angle = angle.unsqueeze(-1) / self.temperature**exponent
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
