@@ -120,10 +120,14 @@ class Claim:
 
 
 def last(output: Path) -> Attempt | None:
-    """Return the newest attempt at the stage whose folder is ``output``, or None."""
-    number = 0
-    while _file(output, number + 1).exists():
-        number += 1
+    """Return the newest attempt at the stage whose folder is ``output``, or None. Numbers have no gaps."""
+    number, step = 0, 1
+    while _file(output, number + step).exists():  # two, four, eight further ...
+        number, step = number + step, step * 2
+    while step > 1:  # ... and back by halves
+        step //= 2
+        if _file(output, number + step).exists():
+            number += step
     content = atomic.glance(_file(output, number)) if number else None
     return Attempt(**content) if content else None
 

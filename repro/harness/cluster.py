@@ -128,6 +128,7 @@ def load(name_or_path: str | Path, folder: Path | None = None) -> Cluster:
     for key in ("output_root", "datasets_root"):
         checked[key] = Path(checked[key]).expanduser().absolute() if checked[key] else None
     checked["setup"] = tuple(checked["setup"])
+    checked["gpus"] = _visible_gpus() if checked["gpus"] == "auto" else checked["gpus"]
     return Cluster(name=path.stem, **checked)
 
 
@@ -211,7 +212,8 @@ def _expand(value: Any, faults: list[str]) -> Any:
             faults.append(f"{match[0]}: the variable {match['name']} is not set, and no default is given")
         return found or ""
 
-    return VARIABLE.sub(look_up, value)
+    text = VARIABLE.sub(look_up, value)
+    return int(text) if VARIABLE.fullmatch(value) and text.isdigit() else text
 
 
 def _validate(content: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -241,6 +243,14 @@ def _explain(error: ValidationError) -> list[str]:
         else:
             faults.append(f"{where}: {fault['msg']} (got {fault['input']!r})")
     return faults
+
+
+def _visible_gpus() -> int:
+    """Return how many GPUs this process may use, by the environment or else by NVIDIA's driver."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return len([name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name])
+    driver = Path("/proc/driver/nvidia/gpus")
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
 
 
 def _spread_faults(settings: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -64,7 +64,7 @@ class File(BaseModel):
     output_root: str = Field(min_length=1)
     datasets_root: str | None = None
     slots: int = Field(default=0, ge=0)
-    gpus: int = Field(default=0, ge=0)
+    gpus: Literal["auto"] | Annotated[int, Field(ge=0)] = 0
     setup: list[str] = []
     python: str | None = None
     gpus_as: Literal["gpus-per-node", "gres"] = "gpus-per-node"

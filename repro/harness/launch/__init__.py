@@ -78,6 +78,7 @@ def launch(
             allow_dirty=cluster.allow_dirty if allow_dirty is None else allow_dirty,
             wait=wait,
             on_event=on_event or (lambda event: None),
+            retry=retry,
         )
         launched = _executor(cluster).submit(request)
     # What failed before and was not asked for again counts: the plan is not done.
@@ -106,18 +107,21 @@ def observe(cluster: Cluster, plan: Plan) -> Observation | None:
     return observation
 
 
-def cancel(plan: Plan, cluster: Cluster, *, signatures: set[str] | None = None) -> list[str]:
+def cancel(
+    plan: Plan, cluster: Cluster, *, signatures: set[str] | None = None, records: Path | None = None
+) -> list[str]:
     """End the plan's stages that run or are queued; they go on from their last checkpoints when run again.
 
     Args:
         plan: The plan.
         cluster: Where they run.
         signatures: Only these; all of the plan's by default.
+        records: Folder of the records; the project's ``results/records`` by default.
 
     Returns:
         The signatures of the stages that were told to end.
     """
-    states = status(plan, cluster)
+    states = status(plan, cluster, records=records)
     chosen = [sig for sig, one in states.items() if one.live and (signatures is None or sig in signatures)]
     for signature in chosen:  # first the marks: a job that is told to end looks for its own
         mark_cancelled(cluster.output_root / signature)

@@ -142,8 +142,9 @@ class _Run:
             if death:
                 self._bury(slot, death)
             elif slot.work and (limit := self._limit(slot.work)) and time.monotonic() - slot.since > limit:
+                work = slot.work
                 slot.close(0)
-                self._fail(slot.work, "TimeoutError", f"ran for longer than timeout_min, {limit / 60:g} minutes")
+                self._fail(work, "TimeoutError", f"ran for longer than timeout_min, {limit / 60:g} minutes")
 
     def _limit(self, work: Work) -> float | None:
         minutes = self._request.cluster.resources(work.stage.kind).timeout_min

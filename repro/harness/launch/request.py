@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from repro.harness import places
 from repro.harness.cluster import Cluster
 from repro.harness.launch.snapshot import Code, take
 from repro.harness.plan import Plan
@@ -77,6 +78,7 @@ class Request:
         states: State of every stage of the plan at the time of the look.
         project: Folder whose code is frozen for the jobs.
         wait: Whether to stay until all is done; executors without a queue always do.
+        retry: Whether failed stages are started again.
         on_event: Called with each ``Event``, in the thread that called ``launch``.
     """
 
@@ -91,6 +93,7 @@ class Request:
     allow_dirty: bool
     wait: bool
     on_event: Callable[[Event], None]
+    retry: bool = False
 
     @functools.cached_property
     def code(self) -> Code:
@@ -103,7 +106,7 @@ class Request:
             stage=self.plan.stages[signature],
             output_root=self.cluster.output_root,
             records=self.records,
-            datasets_root=self.cluster.datasets_root,
+            datasets_root=self.cluster.datasets_root or places.datasets_root(),
             code=dict(code or self.code.about),
         )
 

@@ -116,7 +116,7 @@ def _tree_with_changes(project: Path) -> str:
 
 def _extract(project: Path, tree: str, root: Path, commit: str) -> Path:
     target = root / tree[:16]
-    if (target / COMPLETE).exists():
+    if _used(target):
         return target
     aside = _aside(root)
     archive = aside.with_suffix(".tar")
@@ -136,7 +136,7 @@ def _copy(project: Path, root: Path) -> Code:
     for path in files:
         digest.update(f"{path.relative_to(project)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     target = root / f"files-{digest.hexdigest()[:16]}"
-    if not (target / COMPLETE).exists():
+    if not _used(target):
         aside = _aside(root)
         for path in files:
             copy = aside / path.relative_to(project)
@@ -153,6 +153,14 @@ def _sources(project: Path) -> Iterable[Path]:
             path = Path(folder, name)
             if path.is_file() and path.stat().st_size <= LARGEST and not name.endswith((".pyc", ".pth")):
                 yield path
+
+
+def _used(target: Path) -> bool:
+    """Return whether a whole snapshot is there; if so, stamp it, since `repro gc` removes what nobody used for long."""
+    if not (target / COMPLETE).exists():
+        return False
+    os.utime(target)
+    return True
 
 
 def _aside(root: Path) -> Path:
