@@ -1,0 +1,113 @@
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from repro.ops.ms_deform_attn import level_starts, ms_deform_attn
+
+SHAPES = [(2, 3), (1, 2)]  # 6 and 2 tokens
+
+
+def call(value, locations, weights, points=(1, 1), mode="bilinear", shapes=SHAPES, starts=None):
+    starts = level_starts(shapes) if starts is None else starts
+    return ms_deform_attn(value, shapes, starts, locations, weights, points_per_level=points, mode=mode)
+
+
+def ramp():
+    """One image, one head, one channel: level 0 holds 0…5 row by row, level 1 holds 10 and 20."""
+    return torch.tensor([0.0, 1, 2, 3, 4, 5, 10, 20]).view(1, 8, 1, 1)
+
+
+def test_bilinear_by_hand():
+    # Level 0 is 3 wide and 2 high: (0.5, 0.5) is midway between the pixels 1 and 4, so 2.5; level 1: pixel 20 itself.
+    locations = torch.tensor([[0.5, 0.5], [0.75, 0.5]]).view(1, 1, 1, 2, 2)
+    weights = torch.tensor([0.25, 0.75]).view(1, 1, 1, 2)
+    assert call(ramp(), locations, weights).item() == pytest.approx(0.25 * 2.5 + 0.75 * 20)
+
+
+def test_bilinear_reads_zero_outside():
+    # The outer edge of the map is half a pixel from the first pixel's centre; half a pixel further on, nothing is left.
+    locations = torch.tensor([[0.0, 0.5], [-0.25, 0.5]]).view(1, 2, 1, 1, 2)
+    weights = torch.ones(1, 2, 1, 1)
+    output = call(ramp()[:, 6:], locations, weights, points=(1,), shapes=[(1, 2)])
+    assert output.flatten().tolist() == pytest.approx([5.0, 0.0])
+
+
+def test_discrete_by_hand():
+    # Index = trunc(location · size + 0.5), clamped: x 0.5 · 3 + 0.5 = 2, y 0.5 · 2 + 0.5 = 1 → 5; far outside → 10.
+    locations = torch.tensor([[0.5, 0.5], [-3.0, 0.5]]).view(1, 1, 1, 2, 2)
+    weights = torch.tensor([0.25, 0.75]).view(1, 1, 1, 2)
+    assert call(ramp(), locations, weights, mode="discrete").item() == pytest.approx(0.25 * 5 + 0.75 * 10)
+
+
+def test_discrete_passes_no_gradient_to_locations():
+    value, locations = ramp().requires_grad_(), torch.rand(1, 4, 1, 2, 2, requires_grad=True)
+    weights = torch.rand(1, 4, 1, 2, requires_grad=True)
+    output = call(value, locations, weights, mode="discrete")
+    value_grad, weight_grad, location_grad = torch.autograd.grad(
+        output.sum(), (value, weights, locations), allow_unused=True
+    )
+    assert location_grad is None
+    assert value_grad.abs().sum() > 0 and weight_grad.abs().sum() > 0
+
+
+def test_agrees_with_a_plain_loop_for_unequal_points():
+    torch.manual_seed(0)
+    points = (3, 1)
+    value, locations = torch.randn(2, 8, 2, 3), torch.rand(2, 5, 2, 4, 2) * 1.4 - 0.2
+    weights = torch.rand(2, 5, 2, 4)
+    expected = torch.zeros(2, 5, 2, 3)
+    level_of = [0, 0, 0, 1]
+    for b, q, m, p in torch.cartesian_prod(*map(torch.arange, (2, 5, 2, 4))).tolist():
+        (height, width), start = SHAPES[level_of[p]], level_starts(SHAPES)[level_of[p]]
+        x, y = (locations[b, q, m, p] * torch.tensor([width, height]) - 0.5).tolist()
+        for row in range(height):
+            for column in range(width):
+                share = max(0, 1 - abs(x - column)) * max(0, 1 - abs(y - row))
+                expected[b, q, m] += weights[b, q, m, p] * share * value[b, start + row * width + column, m]
+    output = call(value, locations, weights, points)
+    torch.testing.assert_close(output, expected.flatten(2))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "discrete"])
+def test_gradients(mode):
+    torch.manual_seed(0)
+    value = torch.randn(1, 8, 2, 2, dtype=torch.float64, requires_grad=True)
+    # Away from pixel centres, where the bilinear weights have a kink.
+    pixel = torch.tensor([0.3, 0.7, 1.4], dtype=torch.float64)[torch.randint(3, (1, 3, 2, 2, 2))]
+    locations = (pixel / torch.tensor([[3.0, 2.0], [2.0, 1.0]], dtype=torch.float64)).requires_grad_(mode == "bilinear")
+    weights = torch.rand(1, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda *tensors: call(*tensors, mode=mode), (value, locations, weights))
+
+
+def test_half_precision_values_keep_exact_locations():
+    torch.manual_seed(0)
+    shapes = [(40, 40)]
+    value, locations = torch.randn(1, 1600, 1, 4), torch.rand(1, 64, 1, 1, 2)
+    weights = torch.ones(1, 64, 1, 1)
+    exact = call(value, locations, weights, (1,), shapes=shapes)
+    half = call(value.bfloat16(), locations, weights.bfloat16(), (1,), shapes=shapes)
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - exact).norm() / exact.norm() < 5e-3
+
+
+GOOD = {"value": (1, 8, 1, 1), "locations": (1, 4, 1, 2, 2), "weights": (1, 4, 1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": (1, 8, 1)}, r"value has shape \[1, 8, 1\]; expected \[B, S, M, D\]"),
+        ({"value": (1, 7, 1, 1)}, r"value has 7 tokens, but spatial_shapes .* need 8"),
+        ({"locations": (1, 4, 1, 3, 2)}, r"sampling_locations has shape .*; expected \[1, Q, 1, 2, 2\]"),
+        ({"locations": (1, 4, 2)}, r"sampling_locations has shape \[1, 4, 2\]; expected \[1, Q, 1, 2, 2\]"),
+        ({"weights": (1, 5, 1, 2)}, r"attention_weights has shape \[1, 5, 1, 2\]; expected \[1, 4, 1, 2\]"),
+        ({"points": (1, 1, 1)}, r"points_per_level is \[1, 1, 1\]; expected one number for each of 2 levels"),
+        ({"starts": [0, 5]}, r"level_start_index is \[0, 5\]; .* expect \[0, 6\]"),
+        ({"mode": "nearest"}, r"mode is 'nearest'; expected one of bilinear, discrete"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(change, message):
+    sizes = {name: change.get(name, size) for name, size in GOOD.items()}
+    options = {name: value for name, value in change.items() if name not in GOOD}
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(sizes["value"]), torch.rand(sizes["locations"]), torch.rand(sizes["weights"]), **options)
