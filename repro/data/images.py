@@ -92,7 +92,7 @@ def probe(path: str | Path, deep: bool = False) -> tuple[tuple[int, int] | None,
 def _ends_as_it_should(head: bytes, tail: bytes) -> bool:
     if head.startswith(b"\xff\xd8"):
         return tail.rstrip(b"\x00").endswith(b"\xff\xd9")
-    return head.startswith(b"\x89PNG") and b"IEND" in tail
+    return head.startswith(b"\x89PNG") and tail.endswith(b"IEND\xaeB`\x82")
 
 
 def _size(path: str | Path, head: bytes) -> tuple[int, int] | None:

@@ -136,19 +136,18 @@ def metadata(name: str, root: Root = None) -> dict[str, Any]:
     """What a set is called and how its categories are numbered.
 
     Returns:
-        Detectron2's metadata keys `thing_classes`, `thing_dataset_id_to_contiguous_id`, `evaluator_type`, for sets that
-        come as COCO files `json_file`; and `category_ids`, the id in `annotation_file` of each contiguous class.
+        Detectron2's metadata keys `thing_classes`, `thing_dataset_id_to_contiguous_id`, `evaluator_type`; and
+        `category_ids`, the id in `annotation_file` of each contiguous class.
     """
     dataset = find(name, root)
     categories = _ordered(dataset)
     ids = [category["id"] for category in categories]
-    found = {
+    return {
         "thing_classes": [category["name"] for category in categories],
         "thing_dataset_id_to_contiguous_id": {category_id: number for number, category_id in enumerate(ids)},
         "category_ids": ids,
         "evaluator_type": "coco",
     }
-    return found | ({"json_file": str(dataset.file())} if dataset.file is not None else {})
 
 
 def annotation_file(name: str, root: Root = None, *, skip_bad: bool = False) -> Path:

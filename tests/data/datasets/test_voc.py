@@ -1,0 +1,128 @@
+"""Folders in VOC layout, and BCCD as the real one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from repro.data import datasets
+from repro.errors import DataError
+
+XML = "<annotation><size><width>60</width><height>40</height></size>{}</annotation>"
+OBJECT = (
+    "<object><name>{}</name><difficult>{}</difficult><bndbox>"
+    "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images; the third is in no split."""
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    write(tmp_path / "voc", "a", OBJECT.format("dog", 0, 1, 1, 60, 40), OBJECT.format("cat", 1, 11, 21, 20, 30))
+    write(tmp_path / "voc", "b")
+    write(tmp_path / "voc", "c", OBJECT.format("zebra", 0, 1, 1, 5, 5))
+    (tmp_path / "voc" / "ImageSets" / "Main" / "train.txt").write_text("b\na\n")
+    return tmp_path / "voc"
+
+
+def write(folder: Path, stem: str, *objects: str) -> None:
+    (folder / "Annotations" / f"{stem}.xml").write_text(XML.format("".join(objects)))
+    Image.new("RGB", (60, 40)).save(folder / "JPEGImages" / f"{stem}.jpg")
+
+
+def test_boxes_become_zero_based_and_half_open(folder):
+    name = f"voc:{folder}:train"
+    first, second = datasets.load(name)
+    assert datasets.class_names(name) == ("cat", "dog", "zebra")  # of the whole folder, whatever the split
+    assert (first["image_id"], second["image_id"]) == (1, 2)  # positions among all files
+    assert [entry["bbox"] for entry in first["annotations"]] == [[0, 0, 60, 40], [10, 20, 20, 30]]
+    assert [(entry["category_id"], entry["difficult"]) for entry in first["annotations"]] == [(1, 0), (0, 1)]
+    assert second["annotations"] == []
+    assert len(datasets.load(f"voc:{folder}:all")) == 3
+
+
+def test_the_evaluators_file(folder, tmp_path):
+    file = datasets.annotation_file(f"voc:{folder}:train", tmp_path / "out")
+    content = json.loads(file.read_text())
+    assert [entry["bbox"] for entry in content["annotations"]] == [[0, 0, 60, 40], [10, 20, 10, 10]]
+    assert [entry.get("ignore") for entry in content["annotations"]] == [None, 1]
+    assert datasets.metadata(f"voc:{folder}:train")["category_ids"] == [1, 2, 3]
+    before = file.stat().st_mtime_ns
+    assert datasets.annotation_file(f"voc:{folder}:train", tmp_path / "out").stat().st_mtime_ns == before
+
+
+def test_faults_name_file_and_object(folder):
+    write(folder, "b", OBJECT.format("dog", 0, 5, 5, 5, 9), OBJECT.format("dog", 0, 5, 5, 70, 9))
+    (folder / "Annotations" / "a.xml").write_text("<annotation>")
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("a\nb\nmissing\n")
+    found = datasets.check(f"voc:{folder}:train")
+    assert len(found) == 4
+    assert [line for line in found if "b.xml, object 1 (dog): degenerate box" in line]
+    assert [line for line in found if "b.xml, object 2 (dog): out-of-frame box" in line]
+    assert [line for line in found if "a.xml: malformed file" in line]
+    assert [line for line in found if "missing" in line and "missing.xml" in line]
+
+
+def test_a_wrong_split_names_those_that_exist(folder):
+    with pytest.raises(DataError, match="Splits there: train, all"):
+        datasets.load(f"voc:{folder}:val")
+
+
+def test_the_fingerprint_follows_annotations_and_images(folder):
+    name = f"voc:{folder}:train"
+    before = datasets.fingerprint(name)
+    write(folder, "c")
+    assert datasets.fingerprint(name) == before  # c is in no split
+    write(folder, "b", OBJECT.format("dog", 0, 5, 5, 8, 9))
+    changed = datasets.fingerprint(name)
+    assert changed != before
+    Image.effect_noise((60, 40), 80).convert("RGB").save(folder / "JPEGImages" / "b.jpg")
+    assert datasets.fingerprint(name) != changed
+
+
+def test_bccds_blemishes_are_reported(bccd):
+    points = [f"voc:{bccd}:{split}" for split in ("train", "val", "test")]
+    faults = [fault for name in points for fault in datasets.check(name, deep=True)]
+    assert len(faults) == 2
+    assert "BloodImage_00343.xml, object 4 (RBC): degenerate box" in faults[0]
+    assert "BloodImage_00338.xml, object 13 (RBC): degenerate box" in faults[1]
+    with pytest.raises(DataError, match="BloodImage_00343"):
+        datasets.load(points[0])
+
+
+def test_bccd_by_name_leaves_its_known_points_out(bccd, tmp_path):
+    reports = [datasets.inspect(f"bccd_{split}", tmp_path) for split in ("train", "val", "test")]
+    assert [report.images for report in reports] == [205, 87, 72]
+    assert sum(report.annotations for report in reports) == 4886
+    assert [len(report.known) for report in reports] == [1, 1, 0]
+    assert not any(report.faults for report in reports)
+    assert len(datasets.read("bccd_train", tmp_path).skipped) == 1
+    content = json.loads(datasets.annotation_file("bccd_train", tmp_path).read_text())
+    assert len(content["annotations"]) == reports[0].annotations
+
+
+def test_bccd_prepared_is_the_same_set_and_changes_are_noticed(bccd, tmp_path, monkeypatch):
+    expected = datasets.fingerprint("bccd_val")
+    monkeypatch.delenv("REPRO_BCCD")
+    with pytest.raises(DataError, match="data prepare bccd"):
+        datasets.load("bccd_val", tmp_path)
+    small = tmp_path / "source"
+    (small / "Annotations").mkdir(parents=True)
+    for part in ("ImageSets", "JPEGImages"):
+        (small / part).symlink_to(bccd / part)
+    for file in (bccd / "Annotations").glob("*.xml"):
+        shutil.copy(file, small / "Annotations")
+    datasets.prepare("bccd", small, tmp_path)
+    assert datasets.fingerprint("bccd_val", tmp_path) == expected
+    datasets.verify("bccd_val", expected, tmp_path)
+    victim = small / "Annotations" / "BloodImage_00338.xml"
+    victim.chmod(0o644)
+    victim.write_text(victim.read_text().replace("337", "350"))
+    with pytest.raises(DataError, match="changed since it was prepared"):
+        datasets.verify("bccd_val", expected, tmp_path)

@@ -1,0 +1,114 @@
+"""Samples for pretraining: proposals and crops that belong together, chosen as the paper says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from repro.data.augmentations.crops import CropViews
+from repro.data.augmentations.detr import DetrAugmentation, ResizeShortEdge
+from repro.data.loader import train_loader
+from repro.data.mapper import ImageReader
+from repro.data.pretrain import POLICIES, PretrainMapper
+from repro.data.proposals import Proposals, propose
+from repro.errors import DataError
+
+PLAIN = CropViews(12, jitter_probability=0, grey_probability=0, blur_probability=0)
+VIEW = DetrAugmentation([48, 64], 96, [64, 80], (32, 64))
+
+
+@pytest.fixture(scope="module")
+def boxes(smoke, tmp_path_factory) -> Proposals:
+    return Proposals(propose(smoke, tmp_path_factory.mktemp("proposals"), {"size": 64, "mode": "single"}))
+
+
+def test_a_sample_holds_a_crop_for_each_box(smoke, boxes):
+    for seed in range(20):
+        found = PretrainMapper(boxes, VIEW, CropViews(12), k=6)(smoke[seed % 16], np.random.default_rng(seed))
+        if found is None:
+            continue
+        count = len(found["instances"])
+        assert 2 <= count <= 6
+        assert found["crops"].shape == (count, 3, 12, 12) and found["crops"].dtype == torch.uint8
+        assert found["instances"].gt_classes.tolist() == [0] * count
+
+
+def test_crops_show_the_original_region_of_their_box(smoke, boxes):
+    """Box and crop lists are filtered together, and crops do not see flip, scale or truncation."""
+    flipped = DetrAugmentation([48, 64], 96, [64, 80], (32, 40), crop=1, flip=1)
+    mapper = PretrainMapper(boxes, flipped, PLAIN, k=10, redraw=False)
+    whole = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=10, redraw=False)
+    dropped = 0
+    for record in smoke:
+        everything = whole(record, np.random.default_rng(0))
+        found = mapper(record, np.random.default_rng(1))
+        if found is None or everything is None:
+            continue
+        wanted = [crop.tobytes() for crop in everything["crops"].numpy()]
+        kept = [wanted.index(crop.tobytes()) for crop in found["crops"].numpy()]
+        assert kept == sorted(kept)
+        dropped += len(wanted) - len(kept)
+    assert dropped > 0
+    image = ImageReader()(smoke[0])
+    expected = PLAIN(image, boxes.boxes(smoke[0]["image_id"])[:10], np.random.default_rng(0))
+    assert (whole(smoke[0], np.random.default_rng(0))["crops"] == expected).all()
+
+
+def test_policies_by_hand():
+    rng = np.random.default_rng(0)
+    assert POLICIES["topk"](5, 3, rng).tolist() == [0, 1, 2]
+    assert POLICIES["topk"](2, 3, rng).tolist() == [0, 1]
+    draws = np.array([POLICIES["random"](10, 4, rng) for _ in range(500)])
+    assert (np.diff(draws) > 0).all()
+    assert abs(np.bincount(draws.ravel(), minlength=10) / 500 - 0.4).max() < 0.1
+
+
+def test_importance_sampling_has_the_published_codes_probabilities():
+    rng = np.random.default_rng(0)
+    draws = [POLICIES["importance"](300, 30, rng) for _ in range(3000)]
+    share = np.bincount(np.concatenate(draws), minlength=300) / 3000
+    assert abs(np.mean([len(draw) for draw in draws]) - 30) < 0.5
+    for position, published in ((0, 0.571), (29, 0.231), (299, 0.0003)):
+        assert abs(share[position] - published) < 0.03
+
+
+def test_redrawing_shows_other_boxes_in_every_epoch(smoke, boxes):
+    for redraw, expected in ((False, 1), (True, 5)):
+        mapper = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=4, redraw=redraw)
+        seen = {mapper(smoke[1], np.random.default_rng(seed))["crops"].numpy().tobytes() for seed in range(5)}
+        assert len(seen) == expected
+
+
+def test_shuffled_boxes_are_those_of_another_image_scaled_to_this_one(smoke, boxes):
+    mapper = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=500, redraw=False, shuffle=True)
+    record = smoke[0]
+    own = len(boxes.boxes(record["image_id"]))
+    counts = {len(mapper(record, np.random.default_rng(seed))["instances"]) for seed in range(12)}
+    assert counts - {own}
+    found = mapper(record, np.random.default_rng(3))["instances"]
+    height, width = found.image_size
+    assert (found.gt_boxes.tensor[:, 2] <= width).all() and (found.gt_boxes.tensor[:, 3] <= height).all()
+    assert (found.gt_boxes.tensor[:, 2:].max(0).values == torch.tensor([width, height])).all()
+
+
+def test_images_with_fewer_than_two_boxes_are_replaced(smoke, boxes):
+    mapper = PretrainMapper(boxes, VIEW, PLAIN, k=1)
+    assert mapper(smoke[0], np.random.default_rng(0)) is None
+    with pytest.raises(DataError, match="PretrainMapper"):
+        next(train_loader(smoke, mapper, total_batch_size=2, seed=0))
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_workers_change_nothing(smoke, boxes, workers):
+    def first(workers: int) -> list:
+        mapper = PretrainMapper(boxes, VIEW, CropViews(12), k=5)
+        loader = train_loader(smoke, mapper, total_batch_size=8, seed=1, workers=workers)
+        return [(x["image_id"], x["image"].tolist(), x["crops"].tolist()) for _ in range(3) for x in next(loader)]
+
+    assert first(workers) == first(0)
+
+
+def test_a_wrong_policy_is_named(boxes):
+    with pytest.raises(DataError, match="Did you mean topk"):
+        PretrainMapper(boxes, VIEW, PLAIN, policy="top_k")
