@@ -65,7 +65,7 @@ class Difference:
         se: Its standard error; infinite where no spread is known.
         df: Degrees of freedom of ``se``.
         half_unit: Half a unit of the reference's last printed digit, by which every interval is widened.
-        method: How ``se`` was found: "Welch", "prediction", "paired" or "no spread".
+        method: How ``se`` was found: "Welch", "prediction", "paired", "one sample" or "no spread".
     """
 
     value: float
@@ -184,6 +184,14 @@ def between_rows(ours: Mapping[int, float], other: Mapping[int, float], spread: 
     each = summarise(ours[seed] - other[seed] for seed in shared)
     assert each.std is not None
     return Difference(each.mean, each.std / math.sqrt(each.n), each.n - 1, method="paired")
+
+
+def itself(ours: Sample, spread: Pool | None = None) -> Difference:
+    """Our mean with its error, as a difference to an exact zero: for claims that bound a number."""
+    if not ours.spread_known and spread is None:
+        return Difference(ours.mean, math.inf, 1, method="no spread")
+    variance, df = _variance_of_mean(ours, None if ours.spread_known else spread)
+    return Difference(ours.mean, math.sqrt(variance), df, method="one sample")
 
 
 def margin(tolerance: float, reference: Sample, spread: Pool | None = None) -> float:
