@@ -121,7 +121,7 @@ def load(name_or_path: str | Path, folder: Path | None = None) -> Cluster:
     content = {key: value if key == "setup" else _expand(value, faults) for key, value in content.items()}
     checked, more = _validate(content)
     faults += more
-    if checked is not None:
+    if checked is not None and not faults:
         faults += _spread_faults(checked)
     collect(faults, str(path), ClusterError)
     assert checked is not None
@@ -220,12 +220,13 @@ def _validate(content: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]
     """Return the checked settings with their defaults, or None, and all faults."""
     from pydantic import ValidationError
 
-    from repro.harness.cluster_schema import File
+    from repro.harness.cluster_schema import File, unknown_keys
 
+    unknown = unknown_keys(content)
     try:
-        return File.model_validate(content).settings(), []
+        return File.model_validate(content).settings(), unknown
     except ValidationError as error:
-        return None, _explain(error)
+        return None, [*_explain(error), *unknown]
 
 
 def _explain(error: ValidationError) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -39,14 +40,6 @@ class Block(BaseModel):
     cpus_per_task: int | None = Field(default=None, ge=1)
     mem_gb: float | None = Field(default=None, gt=0, strict=False)
     timeout_min: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _known(self) -> Block:
-        known = [*type(self).model_fields, *(f"slurm_{name}" for name in SLURM)]
-        unknown = [key for key in self.model_extra or {} if key not in known]
-        if unknown:
-            raise ValueError("; ".join(f"unknown key {key}. {did_you_mean(key, known)}" for key in unknown))
-        return self
 
     @model_validator(mode="after")
     def _total_or_layout(self) -> Block:
@@ -93,3 +86,21 @@ class File(BaseModel):
         plain["defaults"] = self.defaults.model_dump(exclude_unset=True)
         plain["stages"] = {kind: block.model_dump(exclude_unset=True) for kind, block in self.stages.items()}
         return plain
+
+
+def unknown_keys(content: Mapping[str, Any]) -> list[str]:
+    """Return a fault for every key of a block of resources that neither we nor submitit know.
+
+    Apart from the model, whose own checks of a block end with its first malformed value.
+    """
+    known = [*Block.model_fields, *(f"slurm_{name}" for name in SLURM)]
+    stages = content.get("stages")
+    blocks = {"defaults": content.get("defaults")}
+    blocks |= {f"stages.{kind}": block for kind, block in stages.items()} if isinstance(stages, Mapping) else {}
+    return [
+        f"{where}: unknown key {key}. {did_you_mean(str(key), known)}"
+        for where, block in blocks.items()
+        if isinstance(block, Mapping)
+        for key in block
+        if key not in known
+    ]

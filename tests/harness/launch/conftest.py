@@ -36,7 +36,7 @@ ENGINE = textwrap.dedent('''
             state = {"step": step, "history": [*state["history"], step * (work.stage.seed + 1)]}
             atomic.replace(output / "checkpoint.json", json.dumps(state))
             atomic.replace(output / "progress.json", json.dumps({"iteration": step, "iterations": recipe["steps"]}))
-        above = [json.loads((work.parent_output(n) / "model_final.pth").read_text()) for n in sorted(work.stage.parents)]
+        above = [json.loads((work.parent_output(n) / "model_final.pth").read_text()) for n in work.stage.parents]
         (output / "model_final.pth").write_text(json.dumps([state["history"], above]))
         note(work, "ends")
         record.write(record.of(

@@ -54,7 +54,7 @@ def test_stages_run_in_order_from_the_frozen_code_with_one_import_a_slot(world, 
     assert all(Path(note["file"]).is_relative_to(world.root / "code") for note in starts)
     assert {note["threads"] for note in starts} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
     assert {note["gpu"] for note in starts} == {""}
-    assert [e.what for e in events if e.signature == launched.finished[0]][0] == "started"
+    assert next(e.what for e in events if e.signature == launched.finished[0]) == "started"
     pretrain = signatures(plan, "pretrain")[0]
     assert "running test pretrain" in logs(plan, pretrain, world.cluster)[0].read_text()
     commit = subprocess.check_output(["git", "-C", world.project, "rev-parse", "HEAD"], text=True).strip()
@@ -168,8 +168,8 @@ import dataclasses, json, pickle, sys
 from pathlib import Path
 from repro.harness.launch import launch
 plan, cluster = pickle.loads(Path({str(plan_file)!r}).read_bytes())
-done = launch(plan, cluster, records=Path({str(world.records)!r}), project=Path({str(world.project)!r}), entry={ENTRY!r},
-              on_event=lambda e: print(e.what, e.signature, e.reason, flush=True))
+done = launch(plan, cluster, records=Path({str(world.records)!r}), project=Path({str(world.project)!r}),
+              entry={ENTRY!r}, on_event=lambda e: print(e.what, e.signature, e.reason, flush=True))
 print("launched", json.dumps(dataclasses.asdict(done)), flush=True)
 sys.exit(0 if done.ok else 1)
 """
@@ -274,7 +274,7 @@ def test_cancel_ends_a_stage_and_run_takes_it_up_again(world, make_plan, tmp_pat
 
 def test_lost_weights_are_made_again_only_when_they_are_needed(world, make_plan):
     plan = make_plan(CHAIN)
-    encoder, pretrain, finetune, evaluate = signatures(plan, "encoder", "pretrain", "finetune", "evaluate")
+    encoder, pretrain, finetune = signatures(plan, "encoder", "pretrain", "finetune")
     assert run(world, plan).ok
     for signature in (encoder, pretrain, finetune):
         (world.root / signature / "model_final.pth").unlink()
