@@ -93,6 +93,15 @@ def test_no_objects_in_the_whole_batch(model):
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
+def test_losses_are_in_single_precision_under_mixed_precision(model):
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.train()([image(96, 128, 3, seed=0), image(128, 80, 0, seed=1)])
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    total = sum(losses.values())
+    total.backward()
+    assert total.isfinite()
+
+
 def test_detections_are_in_the_original_image_best_first(model):
     inputs = [image(96, 128, 3, seed=0)]
     (found,) = detections(model, inputs)

@@ -99,7 +99,7 @@ class DETReg(nn.Module):
             channels = self.target_encoder.output_shape()[self.target_feature].channels
             return self.detector.pixel_mean.new_zeros(len(crops), 0, channels)
         normalised = (pixels - self.detector.pixel_mean) / self.detector.pixel_std
-        embeddings = self.target_encoder(normalised)[self.target_feature].mean((2, 3))
+        embeddings = self.target_encoder(normalised)[self.target_feature].float().mean((2, 3))
         return pad_sequence(embeddings.split(counts), batch_first=True)
 
     def embedding_loss(
@@ -108,7 +108,7 @@ class DETReg(nn.Module):
         """Mean absolute error over the last layer's matched pairs; 0, but connected, when there are none."""
         query, matched = matches.query[-1], matches.matched[-1]
         found = states.gather(1, query.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
-        error = (self.embedding_head(found) - targets).abs().mean(-1)
+        error = (self.embedding_head(found).to(targets.dtype) - targets).abs().mean(-1)
         return torch.where(matched, error, error.new_zeros(())).sum() / matched.sum().clamp(min=1)
 
 

@@ -70,6 +70,8 @@ class SetCriterion(nn.Module):
         Without any object in the batch the box losses are zero and still connected to the predictions.
         """
         logits, boxes = predictions.logits, predictions.boxes_cxcywh_rel
+        # Sums over thousands of terms: never in the half precision that the heads may have computed in.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         matches = self.matcher(logits, boxes, targets)
         wanted = _wanted_classes(logits, targets, matches)
         found = boxes.gather(2, matches.query.unsqueeze(-1).expand(-1, -1, -1, 4))
