@@ -8,6 +8,7 @@ printed number is shown all the same. Claims, which are about differences betwee
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ from repro.harness.verdict import INCOMPLETE, JUDGED, Cost, Judgement, Verdict, 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from repro.harness.plan import Plan
+    from repro.harness.plan import Cell, Plan
     from repro.harness.state import StageState
     from repro.harness.table import Claim, Column, Row, Table
 
@@ -41,7 +42,8 @@ Against = Literal["paper", "accepted"]
 Entry = dict[str, Any]
 
 EMPTY: Entry = {
-    "table": "", "row": "", "column": "", "row_label": "", "column_label": "", "group": "", "kind": "cell",
+    "table": "", "row": "", "column": "", "row_label": "", "row_group": "", "column_label": "", "group": "",
+    "kind": "cell",
     "scale": "", "metric": "",
     "printed": "", "printed_value": math.nan, "printed_spread": math.nan, "printed_runs": math.nan, "corrected": "",
     "reference": "", "tolerance": math.nan,
@@ -133,11 +135,21 @@ class _Comparison:
         return set(self.table.runnable_cells())
 
     @cached_property
+    def planned(self) -> dict[tuple[str, str], list[Cell]]:
+        """The plan's cells, one a seed, by row and column."""
+        found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+        for cell in self.plan.cells if self.plan is not None else ():
+            found[cell.row, cell.column].append(cell)
+        return found
+
+    @cached_property
     def measured(self) -> dict[tuple[str, str], Measured]:
         if self.plan is None:
             return {}
         return {
-            (row, column): measure(self.plan, row, column, self.table.metric_of(column), self.records, self.states)
+            (row, column): measure(
+                self.plan, self.planned[row, column], self.table.metric_of(column), self.records, self.states
+            )
             for row, column in self.runnable
         }
 
@@ -190,6 +202,7 @@ class _Comparison:
             "kind": "claim",
             "row": claim.id,
             "row_label": claim.text or text,
+            "row_group": "",
             "metric": metric,
             "gate": claim.gate,
             "printed": "" if math.isnan(difference) else signed(difference),
@@ -213,7 +226,7 @@ class _Comparison:
             return Measured()
         if metric == self.table.metric_of(column):
             return self.measured.get((row, column), Measured())
-        return measure(self.plan, row, column, metric, self.records, self.states)
+        return measure(self.plan, self.planned[row, column], metric, self.records, self.states)
 
     def _between(self, ours: list[Measured], metric: str) -> Difference | None:
         """Row minus row, or the row itself where a claim names one; None while a seed is out."""
@@ -311,6 +324,7 @@ class _Comparison:
             "row": row.id,
             "column": column.id,
             "row_label": row.label,
+            "row_group": row.group or "",
             "column_label": column.label,
             "group": column.group or "",
             "scale": self.scale,

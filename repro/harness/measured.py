@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,14 +84,12 @@ class Records:
 
 def measure(
     plan: Plan,
-    row: str,
-    column: str,
+    cells: Sequence[Cell],
     metric: str,
     records: Records,
     states: Mapping[str, StageState] | None = None,
 ) -> Measured:
-    """Gather one cell from the records of its stages and, where given, the states of its jobs."""
-    cells = [cell for cell in plan.cells if (cell.row, cell.column) == (row, column)]
+    """Gather one cell of the table, ``cells`` over its seeds, from records and, where given, the states of its jobs."""
     values: dict[int, float] = {}
     failures: dict[int, str] = {}
     waiting: dict[int, str] = {}
@@ -153,7 +151,7 @@ def _marks(found: list[Record]) -> tuple[str, ...]:
     return tuple(sorted(marks))
 
 
-def _cost(plan: Plan, cells: list[Cell], records: Records) -> Cost | None:
+def _cost(plan: Plan, cells: Sequence[Cell], records: Records) -> Cost | None:
     """Machine time of the stages that one more seed would add, averaged over the seeds that are done."""
     uses = Counter(signature for cell in cells for signature in set(cell.stages))
     hours: list[float] = []

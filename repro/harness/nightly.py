@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from repro.errors import TableError, collect, did_you_mean
+from repro.errors import ReproError, TableError, collect, did_you_mean
 from repro.harness.accepted import accept
 from repro.harness.statistics import Pool, Sample, pool, prediction_band
 from repro.harness.verdict import INCOMPLETE, signed
@@ -161,19 +161,23 @@ def nightly(listed: Nightly, runner: Runner, folder: Path, clock: Callable[[], f
             text = f"not started: {spent:.0f} of {listed.minutes:g} minutes are spent"
             findings.append(Finding(task.table, task.scale, "*", "*", "missing", text))
             continue
-        table, frame = runner(task, listed, folder)
-        findings += findings_of(table, frame, listed)
+        try:
+            table, frame = runner(task, listed, folder)
+        except ReproError as error:  # the other tables still tell something
+            findings.append(Finding(task.table, task.scale, "*", "*", "failed", str(error)))
+            continue
+        findings += findings_of(table, frame, task, listed)
     return Account(listed.name, tuple(findings), clock() - start)
 
 
-def findings_of(table: Table, frame: pd.DataFrame, listed: Nightly) -> list[Finding]:
+def findings_of(table: Table, frame: pd.DataFrame, task: Task, listed: Nightly) -> list[Finding]:
     """Set each cell of a comparison against the band of its accepted number. Cells not planned are left out."""
     cells = [cell for cell in frame.to_dict("records") if cell["kind"] == "cell" and cell["signatures"]]
     if not cells:
-        return [Finding(table.name, str(listed.tables[0].scale), "*", "*", "missing", "no cell was planned")]
+        return [Finding(task.table, task.scale, "*", "*", "missing", "no cell was planned")]
     accepted = {
         (row, column): Sample(number.value, number.spread, number.runs or 1)
-        for row, numbers in table.accepted.get(cells[0]["scale"], {}).items()
+        for row, numbers in table.accepted.get(task.scale, {}).items()
         for column, number in numbers.items()
     }
     return [_finding({str(key): value for key, value in cell.items()}, accepted, cells, listed) for cell in cells]

@@ -103,7 +103,7 @@ def layout(frame: pd.DataFrame) -> Layout:
     """Arrange the frame's cells by row and column, in the order in which they come."""
     cells = _cells(frame)
     return Layout(
-        rows=tuple(dict.fromkeys((cell["row"], cell["row_label"]) for cell in cells)),
+        rows=tuple(dict.fromkeys((cell["row"], _row_label(cell)) for cell in cells)),
         columns=tuple(dict.fromkeys((cell["column"], cell["column_label"], cell["group"]) for cell in cells)),
         entries={(cell["row"], cell["column"]): _entry(cell) for cell in cells},
     )
@@ -118,14 +118,12 @@ def terminal(frame: pd.DataFrame, table: Table, width: int) -> Group:
     blocks = [_rich_table(arranged, block) for block in _blocks(arranged, width)]
     notes = [*legend(frame), table_line(frame)]
     claims = [
-        Text.assemble(
-            "claim  ", (claim["verdict"], STYLES.get(Verdict(claim["verdict"]), "dim")), "  ", claim["reason"]
-        )
+        Text.assemble(_coloured(claim["verdict"]), f"  {claim['row_label']}: {claim['reason']}")
         for claim in _claims(frame)
     ]
-    return Group(
-        Text(_heading(frame, table), style="bold"), *blocks, *claims, *(Text(note, style="dim") for note in notes)
-    )
+    title = [Text("Claims", style="bold")] if claims else []
+    small = [Text(note, style="dim") for note in notes]
+    return Group(Text(_heading(frame, table), style="bold"), *blocks, *title, *claims, *small)
 
 
 def legend(frame: pd.DataFrame) -> list[str]:
@@ -144,6 +142,10 @@ def legend(frame: pd.DataFrame) -> list[str]:
         marks = sorted({mark for cell in cells for mark in cell["marks"]})
         notes.append(f"†: {'; '.join(marks)}.")
     return notes
+
+
+def _row_label(cell: dict[str, Any]) -> str:
+    return ", ".join(part for part in (cell["row_group"], cell["row_label"]) if part)
 
 
 def _entry(cell: dict[str, Any]) -> Entry:
@@ -209,9 +211,12 @@ def _rich_table(arranged: Layout, columns: Sequence[tuple[str, str, str]]) -> Ri
 def _rich_cell(entry: Entry) -> Any:
     from rich.text import Text
 
-    style = STYLES.get(Verdict(entry.verdict), "dim")
-    styled = [(entry.printed or EMPTY, "dim"), (entry.ours, "bold"), (entry.baseline, ""), (entry.verdict, style)]
+    styled = [(entry.printed or EMPTY, "dim"), (entry.ours, "bold"), (entry.baseline, ""), _coloured(entry.verdict)]
     return Text("\n").join(Text(text, style=style) for text, style in styled if text)
+
+
+def _coloured(verdict: str) -> tuple[str, str]:
+    return verdict, STYLES.get(Verdict(verdict), "dim")
 
 
 def _plain(frame: pd.DataFrame, table: Table, width: int) -> str:
@@ -261,7 +266,7 @@ def _md_reasons(frame: pd.DataFrame) -> list[str]:
     """Why each judged, failed or unfinished cell has its verdict. What the word alone says is not said again."""
     telling = JUDGED | {Verdict.FAILED, Verdict.PARTIAL, Verdict.NOT_COMPARABLE}
     cells = [cell for cell in _cells(frame) if cell["verdict"] in telling]
-    lines = [f"- {c['row_label']}, {c['column_label']}: **{c['verdict']}**. {_sentence(c['reason'])}" for c in cells]
+    lines = [f"- {_row_label(c)}, {c['column_label']}: **{c['verdict']}**. {_sentence(c['reason'])}" for c in cells]
     return ["## Reasons", "", *lines] if lines else []
 
 

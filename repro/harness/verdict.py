@@ -43,7 +43,7 @@ INCOMPLETE = frozenset({Verdict.PARTIAL, Verdict.MISSING, Verdict.FAILED})
 MEANING = {
     Verdict.MATCHES: "the 90 % interval of the difference lies inside the tolerance",
     Verdict.BETTER: "the 95 % interval excludes zero and leaves the tolerance, on the good side",
-    Verdict.WORSE: "the same, on the bad side",
+    Verdict.WORSE: "the 95 % interval excludes zero and leaves the tolerance, on the bad side",
     Verdict.UNDECIDED: "neither: too few runs for their spread",
     Verdict.NO_REFERENCE: "nothing to set it against at this scale",
     Verdict.NOT_COMPARABLE: "shown, not judged",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from repro.errors import TableError
+from repro.errors import DataError, TableError
 from repro.harness import nightly as module
 from repro.harness import table as table_module
 from repro.harness.nightly import Nightly, Task, accept, load, nightly, workplace
@@ -110,6 +110,23 @@ def test_a_failed_stage_is_bad_news(bench: Any) -> None:
 def test_an_empty_plan_is_bad_news(bench: Any) -> None:
     bench.declare(TABLE, scale="tiny", rows=[])
     assert run(bench).exit_code == 1
+
+
+def test_a_table_that_cannot_run_is_bad_news_and_does_not_stop_the_others(bench: Any) -> None:
+    bench.declare(TABLE + ACCEPTED, scale="tiny")
+    bench.record("ours", "1%", [3.0, 3.1, 3.2])
+    bench.record("ours", "10%", [5.0, 5.1, 4.9])
+
+    def runner(task: Task, listed: Nightly, folder: Path) -> Any:
+        if task.table == "toy/table2":
+            raise DataError("no images under /data")
+        return bench.table, bench.frame()
+
+    two = LISTED.model_copy(update={"tables": (Task(table="toy/table2", scale="tiny"), LISTED.tables[0])})
+    account = nightly(two, runner, bench.root)
+    assert [one.word for one in account.findings] == ["failed", "inside", "inside"]
+    assert account.findings[0].text == "no images under /data"
+    assert account.exit_code == 1
 
 
 def test_no_table_is_started_once_the_time_is_spent(bench: Any) -> None:
