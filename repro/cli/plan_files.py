@@ -1,0 +1,116 @@
+"""Plans, made and read. The file of a scale always holds the whole table; a verb asked for a part looks at a part.
+
+So a run of two rows neither hides the results of the others nor makes the table's plan forget them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from repro.cli.names import Selection
+from repro.errors import PlanError
+
+if TYPE_CHECKING:
+    from repro.harness.plan import Plan, Resolve, Resolved
+    from repro.harness.table import Table
+
+
+def folder() -> Path:
+    """Return where plans lie."""
+    from repro.harness import places
+
+    return places.results() / "plans"
+
+
+def records() -> Path:
+    """Return where records lie."""
+    from repro.harness import places
+
+    return places.results() / "records"
+
+
+def resolver() -> Resolve:
+    """Return the engine's function that resolves recipes; equal questions are asked once."""
+    from repro.engine.config import resolve
+
+    seen: dict[str, Resolved] = {}
+
+    def remembering(config: str, overrides: Mapping[str, Any], scale: str) -> Resolved:
+        key = json.dumps([config, overrides, scale], sort_keys=True, default=str)
+        if key not in seen:
+            seen[key] = resolve(config, overrides, scale)
+        return seen[key]
+
+    return remembering
+
+
+class Planned(NamedTuple):
+    """A plan of the whole table, the part of it that was selected, and the file that holds the whole."""
+
+    whole: Plan
+    part: Plan
+    path: Path
+
+
+def make(table: Table, scale: str, selection: Selection) -> Planned:
+    """Plan ``table`` afresh and write its file.
+
+    Raises:
+        PlanError: recipes do not resolve (all faults in one message), or nothing that was selected can be run.
+    """
+    from repro.harness import plan as planning
+
+    resolve = resolver()
+    whole = planning.plan(table, resolve, scale)
+    seeds = {cell.seed for cell in whole.cells}
+    if selection.seeds is not None and not seeds.issuperset(selection.seeds):
+        whole = planning.plan(table, resolve, scale, seeds=sorted(seeds.union(selection.seeds)))
+    part = narrow(whole, table, selection)
+    return Planned(whole, part, planning.write(whole, folder()))
+
+
+def stored(table: Table, scale: str, selection: Selection | None = None, *, results: Path | None = None) -> Planned:
+    """Read the table's plan file.
+
+    Raises:
+        PlanError: there is none, it is older than the table, or it has nothing of what was selected.
+    """
+    from repro.harness import plan as planning
+
+    place = results / "plans" if results else folder()
+    whole = planning.read(table.name, scale, place)
+    planning.ensure_fresh(whole, table)
+    return Planned(whole, narrow(whole, table, selection or Selection()), planning.path_of(table.name, scale, place))
+
+
+def narrow(whole: Plan, table: Table, selection: Selection) -> Plan:
+    """Return the selected cells of a plan with the stages that they need.
+
+    Raises:
+        PlanError: no cell is left.
+    """
+    if not selection:
+        return whole
+    part = whole.select(selection.rows, selection.columns, selection.seeds)
+    if not part.cells:
+        raise PlanError(f"nothing of{selection.options()} can be run: {_why_empty(whole, table, selection)}")
+    return part
+
+
+def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:
+    for row in table.rows:
+        if selection.rows is not None and row.id in selection.rows:
+            if row.cited:
+                return f"row {row.id} is only quoted by the paper"
+            if row.not_runnable:
+                return f"row {row.id}: {row.not_runnable}"
+    for column in table.columns:
+        if selection.columns is not None and column.id in selection.columns and column.not_runnable:
+            return f"column {column.id}: {column.not_runnable}"
+    seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in whole.cells}))
+    return (
+        f"the plan of scale {whole.scale} has seeds {seeds or 'none'}; run `repro plan {table.name}` to see its cells"
+    )

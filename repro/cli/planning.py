@@ -1,0 +1,183 @@
+"""`repro plan`: what has to run for a table, what of it is shared or done already, why, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.cli import comparison, names, options, output, plan_files
+
+if TYPE_CHECKING:
+    from repro.harness.plan import Plan
+    from repro.harness.state import StageState
+    from repro.harness.table import Column, Row, Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        "plan",
+        rich_help_panel="Declare",
+        epilog="Example: repro plan detreg/table5 --scale tiny --why",
+    )(plan)
+
+
+def plan(
+    table: options.Table,
+    scale: options.Scale = None,
+    rows: options.Rows = None,
+    columns: options.Columns = None,
+    seeds: options.Seeds = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say for every stage why it must run, or that it need not.")
+    ] = False,
+    cluster: options.Cluster = None,
+    results: options.Results = None,
+    output_folder: options.Output = None,
+    as_json: options.Json = False,
+) -> None:
+    """Work out the stages of a table, write the plan's file, and say what is shared, what is done and what it costs."""
+    from repro.harness import state
+
+    declared = names.load_table(table)
+    selection = names.select(declared, rows, columns, seeds)
+    _, made, path = plan_files.make(declared, names.scale(scale), selection)
+    states = comparison.states_of(made, cluster)
+    todo = state.to_run(made, states, retry=True)
+    root = comparison.output_root_of(cluster)
+    explained = _explain(made, states) if why or as_json else {}
+    summary = {
+        "table": made.table,
+        "scale": made.scale,
+        "file": str(path),
+        "cells": len({(cell.row, cell.column) for cell in made.cells}),
+        "cited": [row.id for row in declared.rows if row.cited],
+        "not_runnable": _not_runnable(declared),
+        "seeds": sorted({cell.seed for cell in made.cells}),
+        "kinds": _kinds(made),
+        "states": Counter(one.state for one in states.values()),
+        "to_run": todo,
+        "disk": _disk(made, root),
+        "cost": _cost(made, todo),
+    }
+    if as_json:
+        output.say_json(summary | {"stages": explained})
+    else:
+        _print(summary, explained, made, states)
+
+
+def _kinds(made: Plan) -> list[dict[str, Any]]:
+    """Return for each kind of stage how many there are, and by how many of which they are shared."""
+    users: Counter[str] = Counter()
+    using: dict[str, str] = {}
+    for stage in made.stages.values():
+        for parent in stage.parents.values():
+            users[parent] += 1
+            using.setdefault(made.stages[parent].kind, stage.kind)
+    counts = Counter(stage.kind for stage in made.stages.values())
+    found = []
+    for kind, count in counts.items():
+        most = max(users[stage.signature] for stage in made.stages.values() if stage.kind == kind)
+        found.append({"kind": kind, "stages": count, "most_users": most, "used_by": using.get(kind)})
+    return found
+
+
+def _explain(made: Plan, states: Mapping[str, StageState]) -> dict[str, Any]:
+    from repro.harness import plan as planning
+
+    return {one.signature: one for one in planning.explain(made, plan_files.records(), states)}
+
+
+def _cost(made: Plan, todo: Mapping[str, str]) -> dict[str, Any]:
+    """Return the GPU-hours of the stages to run, as ranges by the basis of the estimate; each basis is kept apart."""
+    from repro.harness import plan as planning
+
+    found: dict[str, dict[str, float]] = {}
+    for signature in todo:
+        cost = planning.cost(made.stages[signature], plan_files.records())
+        block = found.setdefault(cost.basis, {"stages": 0, "low": 0.0, "high": 0.0})
+        block["stages"] += 1
+        block["low"] += cost.low or 0.0
+        block["high"] += cost.high or 0.0
+    return found
+
+
+def _disk(made: Plan, root: Path) -> dict[str, Any]:
+    """Return what the plan's folders take now, and what is free where they lie."""
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    used = sum(_size(root / signature) for signature in made.stages)
+    return {"output_root": str(root), "used_bytes": used, "free_bytes": shutil.disk_usage(nearest).free}
+
+
+def _size(folder: Path) -> int:
+    return sum(
+        os.stat(os.path.join(where, name)).st_size  # noqa: PTH116, PTH118 (a Path a file costs as much as the call)
+        for where, _, files in os.walk(folder)
+        for name in files
+    )
+
+
+def _not_runnable(declared: Table) -> dict[str, str]:
+    others: list[Row | Column] = [*declared.rows, *declared.columns]
+    return {one.id: one.not_runnable for one in others if one.not_runnable}
+
+
+def _print(summary: dict[str, Any], explained: dict[str, Any], made: Plan, states: Mapping[str, StageState]) -> None:
+    cited = f", {len(summary['cited'])} cited" if summary["cited"] else ""
+    waiting = f", {len(summary['not_runnable'])} rows or columns not runnable yet" if summary["not_runnable"] else ""
+    cells = output.counted(summary["cells"], "cell")
+    output.say(f"{made.table} at scale {made.scale}: {cells} to run{cited}{waiting}, {_seeds(summary['seeds'])}")
+    output.say("  " + ", ".join(_kind(one) for one in summary["kinds"]))
+    for name, reason in summary["not_runnable"].items():
+        output.say(f"  not runnable yet: {name}: {reason}")
+    done = sum(count for name, count in summary["states"].items() if name in ("recorded", "available"))
+    counts = f"{done} recorded, {len(summary['to_run'])} to run"
+    others = {name: n for name, n in summary["states"].items() if name in ("running", "pending", "failed", "vanished")}
+    counts += "".join(f", {n} {name}" for name, n in others.items())
+    output.say(f"{output.counted(len(made.stages), 'stage')}: {counts}. Wrote {_short(summary['file'])}")
+    for line in cost_lines(summary["cost"]):
+        output.say(f"  {line}")
+    disk = summary["disk"]
+    used, free = output.size(disk["used_bytes"]), output.size(disk["free_bytes"])
+    output.say(f"  disk: {used} under {disk['output_root']}, {free} free")
+    for signature, one in explained.items():
+        stage = made.stages[signature]
+        output.say(f"  {signature}  {stage.kind:8}  {states[signature].state:9}  {stage.label}: {one.reason}")
+
+
+def cost_lines(cost: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Write the estimate: one line a basis, and none for stages whose cost nobody knows but how many they are."""
+    lines = []
+    for basis, block in cost.items():
+        stages = output.counted(int(block["stages"]), "stage")
+        if basis == "unknown":
+            lines.append(f"cost unknown for {stages}")
+        else:
+            low, high = _hours(block["low"]), _hours(block["high"])
+            lines.append(f"GPU-hours, {basis}: {low if low == high else f'{low} to {high}'} for {stages}")
+    return lines
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _kind(one: Mapping[str, Any]) -> str:
+    shared = f" (shared by up to {one['most_users']} {one['used_by']})" if one["most_users"] > 1 else ""
+    return f"{one['kind']} {one['stages']}{shared}"
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{output.counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
+
+
+def _short(path: str) -> str:
+    """Write a path from here, where that is shorter."""
+    with_here = os.path.relpath(path)
+    return with_here if len(with_here) < len(path) else path
