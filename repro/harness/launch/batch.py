@@ -1,0 +1,196 @@
+"""One submission to SLURM: which stage each array element runs, written down before ``sbatch`` is called.
+
+``<output_root>/batches/<batch>.json`` says what was asked for and never changes; ``<batch>.job`` holds SLURM's job id,
+written by the submitter and, should it have died before that, by the job itself; ``<batch>/`` holds submitit's script,
+pickles and logs. ``<output>/batches.json`` leads from a stage to its batches, newest last. Every element of an array is
+the same small callable, which finds its stage by the array index: so nothing that a job needs is written after
+``sbatch``, and a submitter may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro.harness import atomic
+from repro.harness.work import Work
+
+BATCHES = "batches"
+WORK = "work.json"
+# How long a job waits for its parents' files to appear: NFS may hide a new file for a minute.
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one ``sbatch`` call asks for.
+
+    Attributes:
+        name: Date, time and a random part; the job's comment is ``repro:<name>``.
+        elements: Array index to signature; a single stage has index 0 and is a plain job.
+        after: SLURM's dependency string; empty for none.
+        entry: ``package.module:function`` that runs a stage.
+        snapshot: Folder of the code that the jobs run.
+    """
+
+    name: str
+    output_root: Path
+    elements: dict[int, str]
+    after: str
+    entry: str
+    snapshot: Path
+    patience: float = PATIENCE
+
+    @property
+    def file(self) -> Path:
+        """The batch file."""
+        return self.output_root / BATCHES / f"{self.name}.json"
+
+    @property
+    def folder(self) -> Path:
+        """Where submitit keeps the script, the pickles and the logs."""
+        return self.output_root / BATCHES / self.name
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What is written down of one submission of a stage.
+
+    Attributes:
+        job: SLURM's name, ``12`` or ``12_3``; None when no id was noted, so that it may never have been submitted.
+        time: When, in seconds since the epoch.
+    """
+
+    batch: str
+    index: int
+    job: str | None
+    time: float
+
+
+def new_name() -> str:
+    """Return a batch name that nobody else draws."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def write(batch: Batch, works: Mapping[str, Work]) -> None:
+    """Write down what is about to be submitted: the batch, its stages' work and the way from stage to batch."""
+    batch.folder.mkdir(parents=True, exist_ok=True)
+    users = batch.output_root / BATCHES / "users"
+    users.mkdir(exist_ok=True)
+    (users / str(os.getuid())).touch()
+    content = dataclasses.asdict(batch) | {"host": socket.gethostname(), "uid": os.getuid(), "time": time.time()}
+    atomic.replace(batch.file, json.dumps(content, indent=1, default=str))
+    for index, signature in batch.elements.items():
+        output = batch.output_root / signature
+        output.mkdir(exist_ok=True)
+        atomic.replace(output / WORK, works[signature].to_json())
+        history = _history(output)
+        history.append({"batch": batch.name, "index": index, "time": time.time()})
+        atomic.replace(output / f"{BATCHES}.json", json.dumps({"batches": history}, indent=1))
+
+
+def withdraw(batch: Batch) -> None:
+    """Undo ``write`` after SLURM refused the batch."""
+    for signature in batch.elements.values():
+        output = batch.output_root / signature
+        kept = [entry for entry in _history(output) if entry["batch"] != batch.name]
+        atomic.replace(output / f"{BATCHES}.json", json.dumps({"batches": kept}, indent=1))
+    for left in batch.folder.iterdir():
+        left.unlink()
+    batch.folder.rmdir()
+    batch.file.unlink()
+
+
+def note_job(output_root: Path, name: str, job: str) -> None:
+    """Write down SLURM's id of a batch; whoever comes first, submitter or job, writes the same."""
+    atomic.create(output_root / BATCHES / f"{name}.job", job)
+
+
+def job_of(output_root: Path, name: str) -> str | None:
+    """Return SLURM's id of a batch, or None when nobody noted one."""
+    try:
+        return (output_root / BATCHES / f"{name}.job").read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def elements(output_root: Path, name: str) -> dict[int, str]:
+    """Return array index to signature of a batch; empty when the batch is not of this ``output_root``."""
+    content = atomic.glance(output_root / BATCHES / f"{name}.json") or {}
+    return {int(index): signature for index, signature in content.get("elements", {}).items()}
+
+
+def users(output_root: Path) -> list[str]:
+    """Return the ids of all people who ever submitted for this ``output_root``."""
+    folder = output_root / BATCHES / "users"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def submissions(output_root: Path, signature: str) -> list[Submitted]:
+    """Return all submissions of a stage, newest last."""
+    found = []
+    for entry in _history(output_root / signature):
+        number, size = job_of(output_root, entry["batch"]), len(elements(output_root, entry["batch"]))
+        job = number if number is None or size == 1 else f"{number}_{entry['index']}"
+        found.append(Submitted(entry["batch"], entry["index"], job, entry["time"]))
+    return found
+
+
+def error(folder: Path, job: str) -> str:
+    """Return the last line of what submitit kept of a job that failed before or beside our own code; else nothing."""
+    import pickle
+
+    for path in sorted(folder.glob(f"{job}_*_result.pkl")):
+        try:
+            word, text = pickle.loads(path.read_bytes())
+        except (OSError, ValueError, EOFError, pickle.UnpicklingError):
+            continue
+        if word == "error":
+            return str(text).strip().splitlines()[-1]
+    return ""
+
+
+def _history(output: Path) -> list[dict[str, Any]]:
+    return list((atomic.glance(output / f"{BATCHES}.json") or {}).get("batches", []))
+
+
+@dataclass(frozen=True)
+class Element:
+    """What every task of every job calls. Small, so that handing it back to the queue costs nothing."""
+
+    file: str
+
+    def __call__(self) -> str:
+        """Run the stage of this array index from its last checkpoint; returns ``payload.execute``'s word."""
+        from repro.harness.launch import payload
+
+        # Before all else: what is forked from here on must be deaf to the queue's signals.
+        payload.guard_forks()
+        content = atomic.read_json(Path(self.file))
+        if content is None:
+            raise FileNotFoundError(f"{self.file}: the batch file is gone; submit again with `repro run`")
+        root = Path(content["output_root"])
+        note_job(root, content["name"], os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ["SLURM_JOB_ID"])
+        signature = content["elements"][os.environ.get("SLURM_ARRAY_TASK_ID", "0")]
+        work = Work.from_json((root / signature / WORK).read_text(encoding="utf-8"))
+        return payload.execute(
+            work,
+            content["entry"],
+            patience=content["patience"],
+            distributed=True,
+            on_terminate="stop if cancelled",
+        )
+
+    def checkpoint(self) -> Any:
+        """Hand the stage back to the queue. Its state is on disk already: a requeue from outside calls nothing."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Element(self.file))

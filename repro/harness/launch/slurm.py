@@ -1,0 +1,252 @@
+"""Stages to SLURM through submitit, and back: submit once, find again, watch, cancel. No accounting, no head process.
+
+A submission is safe against its own death and against a second one beside it. Under one claim the queue is read, what
+is missing is chosen, and for each array everything that its jobs need is written down *before* ``sbatch``; the job
+carries the batch's name as its comment. So whoever comes next finds the job, whether or not its id was noted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from repro.errors import LaunchError
+from repro.harness import claim, state
+from repro.harness.claim import Claim, HeldError
+from repro.harness.cluster import Cluster
+from repro.harness.launch import batch as batches
+from repro.harness.launch import grouping, payload, queue
+from repro.harness.launch.batch import Batch
+from repro.harness.launch.queue import Entry, QueueAwayError
+from repro.harness.launch.request import Launched, Request, What
+from repro.harness.launch.sbatch import Sender
+from repro.harness.state import Observation, StageState
+
+T = TypeVar("T")
+States = Mapping[str, StageState]
+
+TURN_SECONDS = 900.0  # how long to wait for somebody else's submission to end
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)  # between calls of a controller that is away
+
+
+def submit(request: Request) -> Launched:
+    """Submit what is missing, exactly once, and stay until it is done if the request says so.
+
+    Raises:
+        LaunchError: SLURM refused a batch (those before it stay), or was away for minutes, or somebody else's
+            submission did not end.
+        ClusterError: the cluster file asks for something that cannot be submitted.
+    """
+    launched = Launched()
+    snapshot = request.code.path  # before anybody has to wait for us
+    with _turn(request.cluster.output_root) as turn:
+        seen = _patiently(lambda: observe(request.cluster, set(request.plan.stages)))
+        states = state.survey(request.plan, request.cluster.output_root, request.records, seen)
+        retry = any(request.states[signature].state == "failed" for signature in request.todo)
+        launched.todo = state.to_run(request.plan, states, retry=retry)
+        launched.blocked = state.blocked_by(request.plan, states, launched.todo)
+        launched.jobs = {signature: one.job for signature, one in states.items() if one.live and one.job}
+        if launched.todo:
+            _submit_all(request, launched, snapshot, turn)
+    if request.wait:
+        _watch(request, launched, {*launched.todo, *(s for s, one in states.items() if one.live)})
+    return launched
+
+
+def observe(cluster: Cluster, signatures: set[str]) -> Observation:
+    """Return what the queue and our own bookkeeping say of these stages.
+
+    Raises:
+        QueueAwayError: the controller does not answer.
+    """
+    root = cluster.output_root
+    rows = queue.read(batches.users(root))
+    elements = {name: batches.elements(root, name) for name in {row.batch for row in rows}}
+    found = queue.by_signature(rows, elements)
+    known = {signature: entry for signature, entry in found.items() if signature in signatures}
+    return Observation(queue=known, submissions=_Submissions(root, signatures))
+
+
+def cancel(cluster: Cluster, signatures: list[str]) -> None:
+    """End the live jobs of these stages. Each stage carries its mark already, or its job would ignore the signal.
+
+    Raises:
+        QueueAwayError: the controller does not answer.
+    """
+    live = [entry.job for entry in observe(cluster, set(signatures)).queue.values() if entry.live]
+    queue.cancel(live)
+
+
+def logs(cluster: Cluster, signature: str) -> list[Path]:
+    """Return what a stage's jobs printed, oldest submission first; restarts of a job append to its files."""
+    found = []
+    for submitted in batches.submissions(cluster.output_root, signature):
+        if submitted.job:
+            found += queue.log_files(cluster.output_root / batches.BATCHES / submitted.batch, submitted.job)
+    return found
+
+
+class _Submissions(Mapping[str, state.Submission]):
+    """The newest submission of each stage, read when it is asked for: most stages are done and nobody asks."""
+
+    def __init__(self, root: Path, signatures: set[str]) -> None:
+        self._root = root
+        self._signatures = signatures
+
+    def __getitem__(self, signature: str) -> state.Submission:
+        submitted = batches.submissions(self._root, signature)
+        if signature not in self._signatures or not submitted:
+            raise KeyError(signature)
+        newest = submitted[-1]
+        if newest.job is None:
+            # No id was noted, and no job noted it when it started: the submitter died before ``sbatch``.
+            raise KeyError(signature)
+        folder = self._root / batches.BATCHES / newest.batch
+        return state.Submission(newest.job, newest.time, batches.error(folder, newest.job))
+
+    def __iter__(self) -> Iterator[str]:
+        return (signature for signature in self._signatures if self.get(signature))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@contextlib.contextmanager
+def _turn(root: Path) -> Iterator[Claim]:
+    """Submit alone: one submitter at a time for an ``output_root``, on whichever machine.
+
+    Raises:
+        LaunchError: somebody else did not end within ``TURN_SECONDS``.
+    """
+    end = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            turn = Claim.acquire(root / batches.BATCHES / "turns")
+            break
+        except HeldError as error:
+            if time.monotonic() > end:
+                raise LaunchError(f"another submission has not ended: {error}") from error
+            time.sleep(0.2)
+    try:
+        yield turn
+    finally:
+        turn.release("finished")
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Return ``ask()``, asking again for some minutes while the controller is away."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except QueueAwayError:
+            time.sleep(pause)
+    return ask()
+
+
+def _submit_all(request: Request, launched: Launched, snapshot: Path, turn: Claim) -> None:
+    """Submit level by level, so that children can name their parents' jobs; note each job in ``launched``."""
+    limit = _patiently(queue.max_array_size)
+    stages = request.plan.stages
+    parents = {signature: tuple(stages[signature].parents.values()) for signature in launched.todo}
+    for level in grouping.levels(list(launched.todo), parents):
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for signature in level:
+            kinds[stages[signature].kind].append(signature)
+        for kind, members in kinds.items():
+            for group in grouping.groups(members, parents, launched.jobs, limit):
+                job = _send(request, group, kind, snapshot, turn)
+                for index, signature in group.elements.items():
+                    launched.jobs[signature] = job if len(group.elements) == 1 else f"{job}_{index}"
+                    request.tell("submitted", signature, launched.jobs[signature])
+
+
+def _send(request: Request, group: grouping.Group, kind: str, snapshot: Path, turn: Claim) -> str:
+    """Submit one group, once, and return its job id.
+
+    While the controller is away we wait, and look before we call again: it may have heard us.
+    """
+    root = request.cluster.output_root
+    made = Batch(batches.new_name(), root, group.elements, group.after, request.entry, snapshot)
+    sender = Sender(made, kind, request.cluster)
+    batches.write(made, {signature: request.work(signature) for signature in group.elements.values()})
+    sender.write_pickle()
+    for signature in group.elements.values():
+        payload.clear_cancelled(root / signature)
+    for pause in (*PAUSES, None):
+        _require(turn, root)
+        try:
+            job = sender.send()
+            break
+        except QueueAwayError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        except LaunchError:
+            batches.withdraw(made)
+            raise
+        if found := _patiently(lambda: [row for row in queue.read() if row.batch == made.name]):
+            job = found[0].job.partition("_")[0]
+            break
+    batches.note_job(root, made.name, job)
+    return job
+
+
+def _require(turn: Claim, root: Path) -> None:
+    newest = claim.last(root / batches.BATCHES / "turns")
+    if newest is None or newest.number != turn.attempt.number:
+        raise LaunchError("this submission was taken for dead and another one went on; nothing more is submitted")
+
+
+def _watch(request: Request, launched: Launched, watched: set[str]) -> None:
+    """Stay until none of ``watched`` runs or waits any more; tell of every change, and sweep."""
+    before: dict[str, StageState] = {}
+    try:
+        while True:
+            seen = _patiently(lambda: observe(request.cluster, set(request.plan.stages)))
+            states = state.survey(request.plan, request.cluster.output_root, request.records, seen)
+            sweep(seen)
+            for signature in request.plan.stages:
+                if signature in watched:
+                    _tell(request, launched, signature, before.get(signature), states[signature])
+            before = states
+            if not any(states[signature].live for signature in watched):
+                return
+            time.sleep(request.cluster.poll_seconds)
+    except KeyboardInterrupt:
+        launched.interrupted = True  # the jobs go on; the next look finds them
+
+
+def _tell(request: Request, launched: Launched, signature: str, old: StageState | None, new: StageState) -> None:
+    if new.state == "running" and new.progress != (old and old.progress):
+        request.tell("progress", signature, progress=new.progress)
+    if old and old.state == new.state:
+        return
+    told: dict[str, What] = {"running": "started", "failed": "failed", "blocked": "blocked"}
+    told |= {"recorded": "finished", "available": "finished", "vanished": "failed", "to run": "stopped"}
+    if new.state in told:
+        request.tell(told[new.state], signature, new.reason)
+    if new.done:
+        launched.finished.append(signature)
+    elif new.state in ("failed", "vanished"):
+        launched.failed[signature] = new.reason
+    elif new.state == "blocked":
+        launched.blocked[signature] = new.reason
+    elif new.state == "to run":
+        launched.interrupted = True
+
+
+def sweep(seen: Observation) -> None:
+    """End what would be pending for ever: cancel jobs whose parent cannot succeed any more, release held ones.
+
+    SLURM cancels the former itself when asked (``kill-on-invalid-dep``), but has been seen not to. It holds a job
+    whose node failed to start it, and takes that node out of service.
+    """
+    ours = [entry for entry in seen.queue.values() if isinstance(entry, Entry)]
+    queue.cancel(entry.job for entry in ours if entry.doomed)
+    for entry in ours:
+        if entry.held:
+            queue.release(entry.job)
