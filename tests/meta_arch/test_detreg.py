@@ -56,15 +56,15 @@ def test_crops_of_all_images_are_encoded_in_one_call(model):
 
 
 def test_embedding_loss_by_hand(model):
-    """Two layers, of which the last counts: query 1 with object 0; object 1 is padding."""
+    """Of two layers the last counts: queries 1, 2 with objects 0, 1; object 2 is padding. The head answers 0.5."""
     states = torch.zeros(1, 3, 32)
-    targets = torch.stack([torch.full((16,), 2.0), torch.full((16,), float("nan"))])[None]
-    matches = Matches(torch.tensor([[[0, 0]], [[1, 0]]]), torch.tensor([[[True, True]], [[True, False]]]))
+    targets = torch.tensor([2.0, 0.0, 9.0]).view(1, 3, 1).expand(1, 3, 16)
+    queries, matched = torch.tensor([[[0, 0, 0]], [[1, 2, 0]]]), torch.tensor([[[True] * 3], [[True, True, False]]])
     with torch.no_grad():
         for layer in model.embedding_head.layers:
             layer.weight.zero_()
             layer.bias.fill_(0.5)
-    assert model.embedding_loss(states, targets, matches).item() == pytest.approx(1.5)
+    assert model.embedding_loss(states, targets, Matches(queries, matched)).item() == pytest.approx((1.5 + 0.5) / 2)
 
 
 def test_the_matched_query_learns_the_embedding_of_its_own_crop(model):

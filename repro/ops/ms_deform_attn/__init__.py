@@ -55,7 +55,7 @@ def ms_deform_attn(
     starts = [int(start) for start in level_start_index]
     points = [int(count) for count in points_per_level]
     _check(value, shapes, starts, sampling_locations, attention_weights, points, mode)
-    return reference.ms_deform_attn(value, shapes, starts, sampling_locations, attention_weights, points, mode)
+    return reference.ms_deform_attn(value, shapes, sampling_locations, attention_weights, points, mode)
 
 
 def level_starts(spatial_shapes: Sequence[tuple[int, int]]) -> list[int]:

@@ -21,27 +21,23 @@ from torch import Tensor
 def ms_deform_attn(
     value: Float[Tensor, "B S M D"],
     spatial_shapes: Sequence[tuple[int, int]],
-    level_start_index: Sequence[int],
     sampling_locations: Float[Tensor, "B Q M P 2"],
     attention_weights: Float[Tensor, "B Q M P"],
     points_per_level: Sequence[int],
     mode: str,
 ) -> Float[Tensor, "B Q M*D"]:
     """See :func:`repro.ops.ms_deform_attn.ms_deform_attn`, which checks the arguments."""
-    batch, _, heads, channels = value.shape
+    points = list(points_per_level)
     sample = _bilinear if mode == "bilinear" else _discrete
     # Images and heads are independent: both become the batch of the sampling. Points come before queries, so that the
     # sum over points runs along the long, contiguous axis: half as slow again the other way round.
-    locations = sampling_locations.permute(0, 2, 3, 1, 4).flatten(0, 1).split(list(points_per_level), dim=1)
-    weights = attention_weights.permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(1).to(value.dtype)
+    levels = value.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in spatial_shapes], dim=2)
+    locations = sampling_locations.permute(0, 2, 3, 1, 4).flatten(0, 1).split(points, dim=1)
+    weights = attention_weights.permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(1).to(value.dtype).split(points, dim=2)
     output = value.new_zeros(())
-    for (height, width), start, level_locations, level_weights in zip(
-        spatial_shapes, level_start_index, locations, weights.split(list(points_per_level), dim=2), strict=True
-    ):
-        level = value[:, start : start + height * width].permute(0, 2, 3, 1)
-        feature_map = level.reshape(batch * heads, channels, height, width)
-        output = output + (sample(feature_map, level_locations) * level_weights).sum(2)
-    return output.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
+    for shape, level, where, weight in zip(spatial_shapes, levels, locations, weights, strict=True):
+        output = output + (sample(level.unflatten(2, shape), where) * weight).sum(2)
+    return output.unflatten(0, (value.shape[0], value.shape[2])).flatten(1, 2).transpose(1, 2)
 
 
 def _bilinear(feature_map: Float[Tensor, "N D H W"], locations: Float[Tensor, "N P Q 2"]) -> Float[Tensor, "N D P Q"]:
