@@ -85,7 +85,7 @@ def _check(
     if value.ndim != 4:
         raise ValueError(f"value has shape {list(value.shape)}; expected [B, S, M, D]")
     batch, tokens, heads, _ = value.shape
-    if tokens != sum(height * width for height, width in shapes):
+    if tokens != _area(shapes):
         raise ValueError(f"value has {tokens} tokens, but spatial_shapes {shapes} need {_area(shapes)}")
     if starts != level_starts(shapes):
         raise ValueError(f"level_start_index is {starts}; spatial_shapes {shapes} expect {level_starts(shapes)}")
