@@ -31,11 +31,11 @@ class Group:
 
 
 class _Paired(NamedTuple):
-    """A stage that may be paired with ``array``'s element ``index``; ``rest`` are the other jobs it waits for."""
+    """A stage that may be paired with one ``element`` of ``array``; ``rest`` are the other jobs it waits for."""
 
     signature: str
     array: str
-    index: int
+    element: int
     rest: frozenset[str]
 
 
@@ -75,7 +75,7 @@ def groups(signatures: Sequence[str], parents: Parents, jobs: Mapping[str, str],
         else:
             exact[waits[signature]].append(signature)
     for (array, rest), paired in pairs.items():
-        uses = Counter(pair.index for pair in paired)
+        uses = Counter(pair.element for pair in paired)
         # As many arrays as an element has children when paired; as many as there are elements when not.
         if max(uses.values()) < len(uses):
             yield from _corresponding(array, rest, paired, limit)
@@ -126,10 +126,10 @@ def _pair(signature: str, wait: frozenset[str], arrays: Counter[str]) -> _Paired
 def _corresponding(array: str, rest: frozenset[str], paired: Sequence[_Paired], limit: int) -> Iterator[Group]:
     rounds: list[dict[int, str]] = []
     for pair in paired:
-        free = next((taken for taken in rounds if pair.index not in taken), None)
+        free = next((taken for taken in rounds if pair.element not in taken), None)
         if free is None:
             rounds.append(free := {})
-        free[pair.index] = pair.signature
+        free[pair.element] = pair.signature
     for taken in rounds:
         for chunk in _chunks(sorted(taken), limit):
             if len(chunk) == 1:  # a plain job has no index to correspond with

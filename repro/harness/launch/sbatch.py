@@ -8,6 +8,7 @@ every ending written down) is ``payload``'s business.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import re
@@ -89,8 +90,10 @@ class Sender:
         return str(submitted[0].job_id).partition("_")[0]
 
     def script(self) -> str:
-        """Return the text of the job's script."""
-        inner = self._executor._executor
+        """Return the text of the job's script, as ``send`` hands it to ``sbatch``."""
+        inner = copy.copy(self._executor._executor)
+        if len(self.batch.elements) > 1:
+            inner.parameters = inner.parameters | {"map_count": len(self.batch.elements)}
         return str(inner._make_submission_file_text(inner._submitit_command_str, ""))
 
     def _remove_pickles(self) -> None:
