@@ -35,11 +35,12 @@ def test_pixels_are_those_of_pil(tmp_path, picture, mode, name, tolerance):
     assert probe(file) == ((48, 64), None)
 
 
-def test_orientation_is_not_applied(tmp_path, picture):
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_orientation_is_not_applied(tmp_path, picture, name):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
-    picture.save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg").shape == (48, 64, 3)
+    picture.save(tmp_path / name, exif=exif)
+    assert read_image(tmp_path / name).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize(

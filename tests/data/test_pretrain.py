@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from detectron2.data.transforms import Augmentation
 
 from repro.data.augmentations.crops import CropViews
 from repro.data.augmentations.detr import DetrAugmentation, ResizeShortEdge
+from repro.data.augmentations.geometry import Crop
 from repro.data.loader import train_loader
 from repro.data.mapper import ImageReader
 from repro.data.pretrain import POLICIES, PretrainMapper
@@ -34,8 +36,31 @@ def test_a_sample_holds_a_crop_for_each_box(smoke, boxes):
         assert found["instances"].gt_classes.tolist() == [0] * count
 
 
-def test_crops_show_the_original_region_of_their_box(smoke, boxes):
-    """Box and crop lists are filtered together, and crops do not see flip, scale or truncation."""
+class RightHalf(Augmentation):
+    """Cuts the left half of an image off."""
+
+    def get_transform(self, image):
+        height, width = image.shape[1:]
+        return Crop(width // 2, 0, width - width // 2, height, width, height)
+
+
+def test_boxes_and_crops_are_filtered_together(smoke, boxes):
+    dropped = 0
+    for record in smoke:
+        found = PretrainMapper(boxes, RightHalf(), PLAIN, k=8, redraw=False)(record, np.random.default_rng(0))
+        every = boxes.boxes(record["image_id"])[:8]
+        kept = every[every[:, 2] > record["width"] // 2]
+        if found is None:
+            assert len(kept) < 2
+            continue
+        dropped += len(every) - len(kept)
+        right = torch.from_numpy(kept[:, 2]) - record["width"] // 2
+        assert torch.allclose(found["instances"].gt_boxes.tensor[:, 2], right)
+        assert (found["crops"] == PLAIN(ImageReader()(record), kept, np.random.default_rng(0))).all()
+    assert dropped > 3
+
+
+def test_crops_do_not_see_flip_scale_or_truncation(smoke, boxes):
     flipped = DetrAugmentation([48, 64], 96, [64, 80], (32, 40), crop=1, flip=1)
     mapper = PretrainMapper(boxes, flipped, PLAIN, k=10, redraw=False)
     whole = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=10, redraw=False)

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from repro.data.augmentations import crops
-from repro.data.augmentations.crops import CropViews
+from repro.data.augmentations.crops import CropViews, Distortions
 
 
 @pytest.fixture
@@ -39,6 +39,22 @@ def test_hue_against_torchvision(pixels):
         assert np.abs(found - 255 * expected.permute(1, 2, 0).numpy()).max() < 0.3
 
 
+def test_distortions_are_applied_in_the_order_drawn(pixels):
+    factors = np.array([[0.7, 1.3, 0.8], [1, 1, 1], [1.2, 0.6, 1.4]], np.float32)
+    hues = np.array([0.1, 0, -0.1], np.float32)
+    no = np.zeros(3, bool)
+    results = []
+    for order in ([3, 0, 2, 1], [1, 2, 0, 3]):
+        expected = pixels.copy()
+        for kind in order:
+            expected = crops.shift_hue(expected, hues) if kind == 3 else crops.adjust(expected, kind, factors[:, kind])
+        drawn = Distortions(np.array(order), factors, hues, no, np.zeros(3))
+        results.append(CropViews._distort(pixels.copy(), drawn))
+        assert np.abs(results[-1] - expected).max() <= 0.51
+        assert np.abs(results[-1][1] - pixels[1]).max() <= 0.51
+    assert (results[0] != results[1]).any()
+
+
 def plain(size: int, **settings) -> CropViews:
     off = {"jitter_probability": 0, "grey_probability": 0, "blur_probability": 0}
     return CropViews(size, **{**off, **settings})
@@ -50,7 +66,7 @@ def image() -> torch.Tensor:
 
 
 def test_a_crop_is_the_box_resized(image):
-    found = plain(16)(image, np.array([[10.0, 5.0, 42.0, 37.0], [0.2, 0.2, 0.4, 0.4]]), np.random.default_rng(0))
+    found = plain(16)(image, np.array([[10.7, 5.2, 41.3, 36.1], [0.2, 0.2, 0.4, 0.4]]), np.random.default_rng(0))
     assert found.shape == (2, 3, 16, 16) and found.dtype == torch.uint8
     assert (found[0] == functional.resize(image[:, 5:37, 10:42], [16, 16], antialias=True)).all()
     assert (found[1] == image[:, :1, :1]).all()  # a box within one pixel is that pixel

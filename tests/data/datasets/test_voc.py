@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from repro.data import datasets
+from repro.data.dataset import Fault
+from repro.data.datasets import bccd as bccd_module
 from repro.errors import DataError
 
 XML = "<annotation><size><width>60</width><height>40</height></size>{}</annotation>"
@@ -105,6 +107,13 @@ def test_bccd_by_name_leaves_its_known_points_out(bccd, tmp_path):
     assert len(datasets.read("bccd_train", tmp_path).skipped) == 1
     content = json.loads(datasets.annotation_file("bccd_train", tmp_path).read_text())
     assert len(content["annotations"]) == reports[0].annotations
+
+
+def test_only_these_two_points_are_known():
+    where = "BCCD/Annotations/BloodImage_00343.xml, object 4 (RBC)"
+    assert bccd_module.is_a_point(Fault("degenerate box", where, ""))
+    assert not bccd_module.is_a_point(Fault("out-of-frame box", where, ""))
+    assert not bccd_module.is_a_point(Fault("degenerate box", where.replace("343", "344"), ""))
 
 
 def test_bccd_prepared_is_the_same_set_and_changes_are_noticed(bccd, tmp_path, monkeypatch):
