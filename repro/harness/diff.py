@@ -165,8 +165,8 @@ class _Comparison:
         return "void" if "void" in gates else next(gate for gate in gates if gate)
 
     def has(self, row: Row, column: Column) -> bool:
-        """Whether the table has this cell at all; a dash in the paper that nobody runs is none."""
-        return (row.id, column.id) in self.runnable or column.id in row.paper or column.id in row.corrected
+        """Whether the table has this cell at all: a dash in print is none, in a row that prints anything."""
+        return column.id in row.paper or column.id in row.corrected or not row.paper
 
     def cell(self, row: Row, column: Column) -> Entry:
         ours = self.measured.get((row.id, column.id), Measured())

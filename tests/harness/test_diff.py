@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,6 +103,32 @@ def test_undecided_says_how_many_seeds_and_hours_would_decide(bench: Any) -> Non
     assert difference(decided, Sample(12, 0.3, 5), half_unit=0.05).outcome(0.5) == "below"
 
 
+def test_the_price_of_a_seed_leaves_shared_stages_out(bench: Any) -> None:
+    """A pretraining of 100 hours serves all seeds; one more costs its own 2 hours of training and 0.1 of evaluation."""
+    text = TABLE.replace("stages:\n", "stages:\n  pretrain: {config: toy/pretrain.py, seeds: [0]}\n")
+    bench.declare(re.sub(r"\btrain: ", "finetune: ", text), seeds=[1, 2, 3])
+    bench.record("ours", "1%", [11.0, 11.4, 11.8])
+    hours = {"pretrain": 100.0, "finetune": 2.0}
+    for signature, stage in bench.plan.stages.items():
+        if stage.kind in hours:
+            bench.write(signature, seconds=3600 * hours[stage.kind])
+    reason = bench.cell("ours", "1%")["reason"]
+    assert reason.endswith("2 more seeds like these would decide, about 4.2 hours on a CPU")
+
+
+def test_a_spread_over_an_unknown_number_of_runs_is_not_weighed(bench: Any) -> None:
+    bench.declare(TABLE.replace("runs: 5, ", "")).record("ours", "1%", around(12))
+    assert "(prediction, 5 runs against 1 in the paper)" in bench.cell("ours", "1%")["reason"]
+
+
+def test_the_authors_correction_is_the_reference_and_the_print_is_kept(bench: Any) -> None:
+    bench.declare(TABLE.replace("22.0 ± 0.3}\n", "22.0 ± 0.3}\n    corrected: {1%: 14.0 ± 0.3}\n"))
+    bench.record("ours", "1%", around(14))
+    cell = bench.cell("ours", "1%")
+    assert (cell["verdict"], cell["printed"], cell["corrected"]) == ("matches", "12.0 ± 0.3", "14.0 ± 0.3")
+    assert cell["reference"] == "corrected: 14.0 ± 0.3"
+
+
 def test_one_printed_number_is_met_by_the_spread_of_the_family(bench: Any) -> None:
     text = TABLE.replace(" ± 0.3", "").replace("runs: 5, ", "")
     bench.declare(text, seeds=[1, 2, 3])
@@ -174,6 +201,16 @@ def test_words_for_cells_without_a_result(bench: Any) -> None:
     assert ("cited", "10%") not in cells
 
 
+def test_rows_of_our_own_have_no_reference_and_are_never_dropped(bench: Any) -> None:
+    own = "  Own:\n    train: {model.name: own}\n  Later:\n    not_runnable: waits for its recipe\n"
+    bench.declare(TABLE + own).record("own", "1%", around(5))
+    found = bench.frame()
+    words = {(c["row"], c["column"]): c["verdict"] for c in found.to_dict("records")}
+    assert words["own", "1%"] == "no reference"
+    assert words["own", "10%"] == "missing"
+    assert words["later", "1%"] == words["later", "10%"] == "not runnable yet"
+
+
 def test_cells_outside_the_plan_and_tables_without_one_are_missing(bench: Any) -> None:
     bench.declare(TABLE, rows=["ours"])
     assert bench.cell("base", "1%")["verdict"] == "missing"
@@ -182,12 +219,13 @@ def test_cells_outside_the_plan_and_tables_without_one_are_missing(bench: Any) -
     assert set(bench.frame()["verdict"]) == {"missing"}
 
 
-def test_what_cannot_be_compared_is_shown_and_not_judged(bench: Any) -> None:
+def test_what_cannot_be_compared_is_shown_and_not_judged(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.declare(TABLE.replace("gate: A", "gate: void"))
     bench.record("ours", "1%", around(2))
     void = bench.cell("ours", "1%")
     assert (void["verdict"], void["mean"]) == ("not comparable", pytest.approx(2))
     assert exit_code(bench.frame()) == 0
+    monkeypatch.setattr("repro.harness.table_file.metrics", lambda: ["coco_box", "latency"])
     bench.declare(TABLE.replace("coco_box.AP", "latency.fps"))
     for cell in bench.plan.cells:
         bench.write(cell.stages[-1], metrics={"fps": 30.0})

@@ -199,7 +199,6 @@ def test_accepting_changes_one_scale_and_keeps_every_other_line(bench: Any) -> N
     [
         "",
         "accepted: {}\n",
-        "accepted:\n",
         "accepted: {small: {ours: {1%: 9.00 (1)}}}   # in one line\nnote: kept\n",
         "accepted:\n  small: {ours: {1%: 9.00 (1)}}\naccepted_reasons: []\nnote: kept\n",
         "note: without a final line break",
