@@ -1,8 +1,9 @@
 """Draws one image of the generated data set and annotates it.
 
-Eight classes that differ by outline only (colour, texture, size and rotation say nothing about the class), over a
-textured background with clutter: irregular blobs and strokes that belong to no class. Objects overlap, reach over the
-image's edge and span a factor of ten in size; a few images hold no object, some hold a crowd. Annotations describe what
+Eight classes told apart by their outline, over a textured background with clutter: irregular blobs and strokes that
+belong to no class. As in photographs, a class also has a usual colour, which most but not all of its objects wear and
+which clutter may wear too; texture, size and rotation say nothing. Objects overlap and reach over the image's edge; a
+few images hold no object, some hold a crowd. Annotations describe what
 is visible: box and mask of an occluded object are those of its visible part, as in COCO.
 
 The image is a function of the random generator it is given and of `Scene`, nothing else.
@@ -10,6 +11,7 @@ The image is a function of the random generator it is given and of `Scene`, noth
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,8 @@ class Scene:
         clutter: Fewest and most blobs and strokes that belong to no class.
         empty: Share of images without an object.
         crowd: Share of images with one crowd.
+        usual: Share of objects that wear their class's usual colour.
+        contrast: Of the background's texture; 1 is that of an object.
     """
 
     sides: tuple[int, int]
@@ -41,6 +45,8 @@ class Scene:
     clutter: tuple[int, int] = (2, 7)
     empty: float = 0.03
     crowd: float = 0.08
+    usual: float = 0.8
+    contrast: float = 0.35
 
 
 def regular(corners: int, inner: float | None = None) -> np.ndarray:
@@ -92,9 +98,17 @@ def fill(height: int, width: int, outlines: list[np.ndarray]) -> np.ndarray:
     return mask.view(bool)
 
 
-def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Random two-coloured pattern, float32 [height, width, 3] in 0…255."""
-    colours = rng.uniform(10, 245, (2, 3)).astype(np.float32)
+def usual_colours(rng: np.random.Generator, category: int) -> np.ndarray:
+    """Two shades, float32 [2, 3] in 0…255, of about the hue that a class usually has."""
+    hue = category / len(CLASSES) + rng.normal(0, 0.02)
+    shades = [colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(0.55, 1.0), rng.uniform(0.45, 0.95)) for _ in range(2)]
+    return 255 * np.array(shades, np.float32)
+
+
+def texture(rng: np.random.Generator, height: int, width: int, colours: np.ndarray | None = None) -> np.ndarray:
+    """Random pattern, float32 [height, width, 3] in 0…255, of two given colours or of any two."""
+    if colours is None:
+        colours = rng.uniform(10, 245, (2, 3)).astype(np.float32)
     kind = rng.integers(5)
     if kind == 0:
         blend = np.full((height, width), rng.random(), np.float32)
@@ -120,7 +134,13 @@ def _waves(rng: np.random.Generator, height: int, width: int, kind: int) -> np.n
     return (field > (0.0 if kind == 3 else 0.35)).astype(np.float32)
 
 
-def paint(rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, shade: bool = True) -> None:
+def paint(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    colours: np.ndarray | None = None,
+    shade: bool = True,
+) -> None:
     """Cover `mask` on the float canvas [H, W, 3] with a random texture, with a soft edge and at times a dark rim."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -128,7 +148,7 @@ def paint(rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, shade:
     top, bottom = max(rows[0] - 1, 0), min(rows[-1] + 2, mask.shape[0])
     left, right = max(columns[0] - 1, 0), min(columns[-1] + 2, mask.shape[1])
     patch = canvas[top:bottom, left:right]
-    surface = texture(rng, bottom - top, right - left)
+    surface = texture(rng, bottom - top, right - left, colours)
     solid = mask[top:bottom, left:right].astype(np.float32)
     if shade and rng.random() < 0.4:
         inside = cv2.blur(solid, (5, 5))[..., None]
@@ -137,9 +157,9 @@ def paint(rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, shade:
     patch += alpha * (surface - patch)
 
 
-def background(rng: np.random.Generator, height: int, width: int, clutter: int) -> np.ndarray:
+def background(rng: np.random.Generator, height: int, width: int, clutter: int, contrast: float) -> np.ndarray:
     """Textured float canvas [height, width, 3] with `clutter` blobs and strokes on it."""
-    canvas = 128 + 0.35 * (texture(rng, height, width) + texture(rng, height, width) - 256)
+    canvas = 128 + contrast * (texture(rng, height, width) + texture(rng, height, width) - 256)
     for _ in range(clutter):
         mask = stroke(rng, height, width) if rng.random() < 0.35 else blob(rng, height, width)
         paint(rng, canvas, mask, shade=False)
@@ -172,7 +192,7 @@ def draw(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list[dict[
         of `CLASSES`), `bbox` (x, y, width, height), `area`, `segmentation`, `iscrowd`.
     """
     height, width = (int(side) for side in rng.integers(scene.sides[0], scene.sides[1] + 1, 2))
-    canvas = background(rng, height, width, int(rng.integers(scene.clutter[0], scene.clutter[1] + 1)))
+    canvas = background(rng, height, width, int(rng.integers(scene.clutter[0], scene.clutter[1] + 1)), scene.contrast)
     labels = np.zeros((height, width), np.int16)  # which object each pixel shows, 0 for none
     categories: list[int] = []
     crowd = _add_crowd(rng, canvas, labels, categories) if rng.random() < scene.crowd else False
@@ -203,7 +223,8 @@ def _add_object(
         if mask.sum() >= MIN_PIXELS and _leaves_visible(labels, mask, len(categories)):
             categories.append(category + 1)
             labels[mask] = len(categories)
-            paint(rng, canvas, mask)
+            usual = usual_colours(rng, category) if rng.random() < scene.usual else None
+            paint(rng, canvas, mask, usual)
             return
 
 

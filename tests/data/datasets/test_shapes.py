@@ -39,7 +39,7 @@ def test_files_hold_these_images(shapes_root, smoke):
 
 
 def test_variety():
-    drawn = [shapes.image("tiny", "train", index) for index in range(150)]
+    drawn = [shapes.image("small", "train", index) for index in range(150)]
     objects = [entry for _, annotations in drawn for entry in annotations]
     areas = np.array([entry["bbox"][2] * entry["bbox"][3] for entry in objects])
     assert {entry["category_id"] for entry in objects} == set(range(1, len(CLASSES) + 1))
