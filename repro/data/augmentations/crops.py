@@ -62,7 +62,9 @@ class CropViews:
         drawn = self.draw(len(boxes), rng)
         step = max(TOGETHER // self.size**2, 1)
         parts = [
-            self._distort(crops[start : start + step].numpy().astype(np.float32, order="C"), drawn.part(start, start + step))
+            self._distort(
+                crops[start : start + step].numpy().astype(np.float32, order="C"), drawn.part(start, start + step)
+            )
             for start in range(0, len(boxes), step)
         ]
         return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2).contiguous()
