@@ -44,6 +44,8 @@ def resolve(config: str, overrides: Mapping[str, Any] | None = None, scale: str 
     if scale not in SCALES:
         raise RecipeError(f"There is no scale {scale!r}. {did_you_mean(scale, SCALES)}")
     scales = recipe.pop("scales", {})
+    for name in [name for name in recipe if name.endswith("_scales")]:
+        del recipe[name]  # what it put together; at one scale, the values of the others are not the recipe's
     faults = apply(recipe, overrides or {}, config)
     for name in SCALES[: SCALES.index(scale) + 1]:
         faults += apply(recipe, scales.get(name, {}), f"{config} (scale {name})")

@@ -1,57 +1,54 @@
-"""From a table to its stages: each named by its content, each asked for once, in an order that can be run.
+"""From a table to the stages that have to exist: each once, whichever cells ask for it.
 
-A plan is a file, one for each table and scale, that holds every resolved recipe. Jobs build from it alone, and neither
-``diff`` nor ``status`` needs a recipe, a model or torch again.
+A plan is a file, one a table and scale. It holds every resolved recipe (each once, by its content), so jobs build from
+it alone, and it names the table's content that it was made from, so a stale one is noticed. Making it needs a function
+that resolves recipes; reading it needs nothing.
+
+The same table, recipes and data sets give the same bytes.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from repro.errors import PlanError, RecipeError, collect
-from repro.harness import atomic
+from repro.errors import PlanError, ReproError, collect, did_you_mean
+from repro.harness import atomic, places
 from repro.harness.signature import combine, digest
-
-if TYPE_CHECKING:
-    from repro.harness.table import StageSpec, Table
+from repro.harness.table import SCALES, Column, Row, StageSpec, Table
 
 SCHEMA = 1
-SCALES = ("paper", "small", "tiny", "smoke")
 
 
 class Resolved(NamedTuple):
-    """A recipe with a table's settings and a scale's values laid over it.
-
-    Attributes:
-        recipe: plain dictionaries, lists, numbers and text.
-        datasets: fingerprint by the name of each data set that the recipe reads.
-    """
+    """A recipe as plain values, and the fingerprints of the data sets that it reads."""
 
     recipe: dict[str, Any]
     datasets: dict[str, str]
 
 
 Resolve = Callable[[str, Mapping[str, Any], str], Resolved]
-"""Config path, overrides by dotted key, scale → resolved recipe. Raises RecipeError."""
+"""Config, overrides and scale to the resolved recipe."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One piece of work: a recipe, a seed, and what it starts from.
+    """One thing to compute.
 
     Attributes:
-        signature: hash of all that follows except labels.
-        kind: what the engine does with the recipe.
-        name: what the table calls the stage.
-        label: for people.
-        config: path of the recipe's file below ``repro/configs``.
-        recipe: resolved.
-        parents: signature by stage name.
-        datasets: fingerprint by data set.
+        signature: Its name: a hash of all below that can change the result.
+        kind: Which function runs it.
+        name: What the table calls it.
+        label: What people read; two plans may label the same stage differently.
+        recipe: Resolved, as plain values.
+        parents: Name to signature of the stages it starts from.
+        datasets: Name to fingerprint.
+        cost: What somebody says it costs at this scale, see `repro.harness.table.StageSpec`; None where nobody does.
     """
 
     signature: str
@@ -64,11 +61,12 @@ class Stage:
     parents: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
     scale: str = "paper"
+    cost: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table at one seed: the stages that lead to it, the last of which evaluates."""
+    """One number to measure: ``metric`` of the last of ``stages``, which are in order."""
 
     row: str
     column: str
@@ -79,7 +77,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a table at a scale, parents before children, and the cells that need them."""
+    """All stages of a table at a scale, parents first, and the cells that need them."""
 
     table: str
     digest: str
@@ -93,193 +91,244 @@ class Plan:
         columns: Iterable[str] | None = None,
         seeds: Iterable[int] | None = None,
     ) -> Plan:
-        """The part of the plan that some rows, columns and seeds need; None means all of them."""
+        """Return the part of the plan that some rows, columns (by id) and seeds need; None means all of them."""
         wanted = [
-            (None if choice is None else set(choice), name)
-            for choice, name in ((rows, "row"), (columns, "column"), (seeds, "seed"))
+            (name, None if choice is None else set(choice))
+            for name, choice in (("row", rows), ("column", columns), ("seed", seeds))
         ]
         cells = tuple(
-            cell for cell in self.cells if all(some is None or getattr(cell, name) in some for some, name in wanted)
+            cell for cell in self.cells if all(some is None or getattr(cell, name) in some for name, some in wanted)
         )
         needed = {signature for cell in cells for signature in cell.stages}
-        stages = {signature: stage for signature, stage in self.stages.items() if signature in needed}
-        return Plan(self.table, self.digest, self.scale, stages, cells)
+        return replace(self, stages={sig: one for sig, one in self.stages.items() if sig in needed}, cells=cells)
 
 
 def plan(
     table: Table,
     resolve: Resolve,
     scale: str = "paper",
-    rows: Iterable[str] | None = None,
-    columns: Iterable[str] | None = None,
-    seeds: Iterable[int] | None = None,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Plan:
     """Work out the stages of a table.
 
     Args:
-        table: what the paper claims.
-        resolve: turns a recipe's path into plain data; called once for each distinct recipe.
-        scale: one of ``SCALES``.
-        rows: ids; None for all.
-        columns: ids; None for all.
-        seeds: None for the seeds that the table has at this scale.
+        table: The declared table.
+        resolve: Resolves a recipe; called once for each distinct recipe and settings.
+        scale: One of `repro.harness.table.SCALES`.
+        rows: Ids, labels or patterns such as ``det*``; all by default.
+        columns: The same.
+        seeds: Instead of the scale's.
 
     Raises:
-        PlanError: one or more recipes cannot be resolved (all of them are named), or there is no such scale.
+        PlanError: A selection matches nothing, or recipes cannot be resolved: all faults are in one message.
     """
     if scale not in SCALES:
-        raise PlanError(f"There is no scale {scale!r}. Scales: {', '.join(SCALES)}.")
-    builder = _Builder(table, resolve, scale)
-    chosen_rows, chosen_columns = (None if x is None else set(x) for x in (rows, columns))
-    chosen_seeds = table.seeds_at(scale) if seeds is None else tuple(seeds)
+        raise PlanError(f"There is no scale {scale}. {did_you_mean(scale, SCALES)}")
+    chosen_rows = _select(table.rows, rows, f"{table.name} has no row")
+    chosen_columns = _select(table.columns, columns, f"{table.name} has no column")
+    planner = _Planner(table, resolve, scale, table.seeds_at(scale) if seeds is None else seeds)
     for row, column in table.runnable_cells():
-        if (chosen_rows is None or row in chosen_rows) and (chosen_columns is None or column in chosen_columns):
-            builder.cell(row, column, chosen_seeds)
-    collect(builder.faults, f"The plan of {table.name} at scale {scale}", PlanError)
-    return Plan(table.name, table.digest, scale, builder.stages, tuple(builder.cells))
+        if row in chosen_rows and column in chosen_columns:
+            planner.add(table.row(row), table.column(column))
+    collect(planner.faults, f"{places.shown(table.path)} at scale {scale}", PlanError)
+    return planner.plan()
 
 
-class _Builder:
-    """Collects stages by signature, and resolves and hashes each distinct recipe once."""
-
-    def __init__(self, table: Table, resolve: Resolve, scale: str) -> None:
-        self.table, self.resolve, self.scale = table, resolve, scale
-        self.stages: dict[str, Stage] = {}
-        self.cells: list[Cell] = []
-        self.faults: list[str] = []
-        self._resolved: dict[str, tuple[Resolved, str] | None] = {}
-        self._labels: set[str] = set()
-
-    def cell(self, row: str, column: str, seeds: tuple[int, ...]) -> None:
-        """Add one cell with all its seeds."""
-        specs = self.table.cell_stages(row, column)
-        resolved = [self._resolve(spec, row, column) for spec in specs]
-        known = [found for found in resolved if found is not None]
-        if len(known) < len(specs):
-            return
-        metric = self.table.metric_of(column)
-        for index, seed in enumerate(seeds):
-            signatures: dict[str, str] = {}
-            for spec, (recipe, hashed) in zip(specs, known, strict=True):
-                own = spec.seeds[index % len(spec.seeds)] if spec.seeds else seed
-                parents = {name: signatures[name] for name in spec.parents}
-                signature = combine(spec.kind, hashed, own, parents, recipe.datasets)
-                signatures[spec.name] = signature
-                if signature not in self.stages:
-                    label = self._label(spec, row, column, own)
-                    self.stages[signature] = Stage(
-                        signature=signature,
-                        kind=spec.kind,
-                        name=spec.name,
-                        label=label,
-                        config=spec.config,
-                        recipe=recipe.recipe,
-                        seed=own,
-                        parents=parents,
-                        datasets=recipe.datasets,
-                        scale=self.scale,
-                    )
-            self.cells.append(Cell(row, column, seed, metric, tuple(signatures.values())))
-
-    def _resolve(self, spec: StageSpec, row: str, column: str) -> tuple[Resolved, str] | None:
-        key = json.dumps([spec.config, dict(spec.overrides)], sort_keys=True)
-        if key not in self._resolved:
-            self._resolved[key] = None
-            try:
-                resolved = self.resolve(spec.config, spec.overrides, self.scale)
-                self._resolved[key] = (resolved, digest(resolved.recipe))
-            except RecipeError as error:
-                self.faults.append(f"row {row}, column {column}, {spec.name}: {error}")
-        return self._resolved[key]
-
-    def _label(self, spec: StageSpec, row: str, column: str, seed: int) -> str:
-        """Shared stages are called by their recipe, others by the cell that asked first."""
-        short = f"{spec.name} {spec.config.removesuffix('.py')}"
-        long = f"{spec.name} {row}/{column} seed {seed}"
-        label = short if spec.seeds and short not in self._labels else long
-        self._labels.add(label)
-        return label
+def path_of(table_name: str, scale: str, folder: Path) -> Path:
+    """Return the file of a plan, such as ``detreg-table5.tiny.json``."""
+    return folder / f"{_stem(table_name)}.{scale}.json"
 
 
-def path_of(table: str, scale: str, folder: Path) -> Path:
-    """File of a plan, such as ``detreg-table5.tiny.json``."""
-    return folder / f"{table.replace('/', '-')}.{scale}.json"
-
-
-def write(plan: Plan, folder: Path) -> Path:
-    """Write the plan's file, each distinct recipe once."""
-    recipes: dict[str, dict[str, Any]] = {}
-    seen: dict[int, str] = {}
-    stages = []
-    for stage in plan.stages.values():
-        if id(stage.recipe) not in seen:
-            seen[id(stage.recipe)] = digest(stage.recipe)[:16]
-        name = seen[id(stage.recipe)]
-        recipes.setdefault(name, stage.recipe)
-        stages.append({key: value for key, value in vars(stage).items() if key not in ("recipe", "scale")})
-        stages[-1]["recipe"] = name
-    content = {
-        "schema": SCHEMA,
-        "table": plan.table,
-        "digest": plan.digest,
-        "scale": plan.scale,
-        "recipes": recipes,
-        "stages": stages,
-        "cells": [vars(cell) for cell in plan.cells],
-    }
-    path = path_of(plan.table, plan.scale, folder)
+def write(plan: Plan, folder: Path | None = None) -> Path:
+    """Write a plan, replacing an older one of the same table and scale, and return its path."""
+    folder = folder or places.results() / "plans"
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.replace(path, _dump(content))
+    path = path_of(plan.table, plan.scale, folder)
+    atomic.replace(path, _to_json(plan))
     return path
 
 
-def read(table: str, scale: str, folder: Path) -> Plan:
-    """Read a plan's file.
+def read(table_name: str, scale: str, folder: Path | None = None) -> Plan:
+    """Return the plan that was written last for a table at a scale.
 
     Raises:
-        PlanError: there is none, or it was written by another version.
+        PlanError: There is none, or it is not one that this version wrote.
     """
-    path = path_of(table, scale, folder)
-    again = f"Run `repro plan {table} --scale {scale}`."
+    folder = folder or places.results() / "plans"
+    path = path_of(table_name, scale, folder)
+    command = f"repro plan {table_name} --scale {scale}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlanError(f"{table} is not planned at scale {scale}: there is no {path}. {again}") from None
-    except json.JSONDecodeError as error:
-        raise PlanError(f"{path} is not JSON ({error}). {again}") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise PlanError(f"{path} was written by another version of repro. {again}")
-    stages = {
-        entry["signature"]: Stage(**{**entry, "recipe": content["recipes"][entry["recipe"]], "scale": scale})
-        for entry in content["stages"]
-    }
-    cells = tuple(Cell(**{**cell, "stages": tuple(cell["stages"])}) for cell in content["cells"])
-    return Plan(content["table"], content["digest"], content["scale"], stages, cells)
+        content = atomic.read_json(path)
+    except ValueError as error:
+        raise PlanError(f"{path} is not a plan: {error}. Write it anew: {command}") from error
+    if content is None:
+        there = [one.name.split(".")[-2] for one in sorted(folder.glob(f"{_stem(table_name)}.*.json"))]
+        also = f" There is one for scale {', '.join(there)}." if there else ""
+        raise PlanError(f"{table_name} is not planned at scale {scale}: looked for {path}.{also} Make it: {command}")
+    if content.get("schema") != SCHEMA:
+        raise PlanError(
+            f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}. Write it anew: {command}"
+        )
+    try:
+        return _from_json(content)
+    except (KeyError, TypeError) as error:
+        raise PlanError(f"{path} is damaged ({error!r}). Write it anew: {command}") from error
 
 
 def ensure_fresh(plan: Plan, table: Table) -> None:
-    """Refuse a plan that was made from another state of the table.
+    """Refuse a plan that was made from another state of its table.
 
     Raises:
-        PlanError: the table has changed in a way that matters to the plan.
+        PlanError: The table has changed since; the command that repairs it is named.
     """
     if plan.digest != table.digest:
         raise PlanError(
-            f"The plan of {plan.table} at scale {plan.scale} is stale: {table.path} has changed since. "
-            f"Run `repro plan {plan.table} --scale {plan.scale}`."
+            f"The plan of {plan.table} at scale {plan.scale} is stale: {places.shown(table.path)} has changed since. "
+            f"Plan it anew: repro plan {plan.table} --scale {plan.scale}"
         )
 
 
-def _dump(content: dict[str, Any]) -> str:
-    """One line an entry, so that a plan under version control shows what changed."""
-    lines = []
-    for key, value in content.items():
-        if isinstance(value, list) and value:
-            items = ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in value)
-            lines.append(f"{json.dumps(key)}: [\n{items}\n]")
-        elif key == "recipes" and value:
-            items = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())
-            lines.append(f"{json.dumps(key)}: {{\n{items}\n}}")
+class _Recipe(NamedTuple):
+    """A resolved recipe with its hash, made once."""
+
+    resolved: Resolved
+    digest: str
+
+
+class _Planner:
+    """Gathers the stages of one table."""
+
+    def __init__(self, table: Table, resolve: Resolve, scale: str, seeds: Sequence[int]) -> None:
+        self.table, self.resolve, self.scale, self.seeds = table, resolve, scale, seeds
+        self.stages: dict[str, Stage] = {}
+        self.cells: list[Cell] = []
+        self.faults: list[str] = []
+        self._recipes: dict[tuple[str, str], _Recipe | None] = {}
+        self._made: dict[tuple[int, str, int, tuple[str, ...]], str] = {}
+        self._users: dict[str, list[tuple[str, str]]] = {}
+
+    def add(self, row: Row, column: Column) -> None:
+        """Add the stages of one cell for all seeds."""
+        specs = self.table.cell_stages(row.id, column.id)
+        where = f'row "{row.label}", column "{column.label}"'
+        recipes = {spec.name: self._recipe(spec, where) for spec in specs}
+        found = {name: recipe for name, recipe in recipes.items() if recipe is not None}
+        if len(found) < len(recipes):
+            return
+        metric = column.metric or self.table.metric
+        for place, seed in enumerate(self.seeds):
+            made: dict[str, str] = {}
+            for spec in specs:
+                own = seed if spec.seeds is None else spec.seeds[self._place(seed, place) % len(spec.seeds)]
+                parents = {name: made[name] for name in spec.parents}
+                made[spec.name] = self._stage(spec, found[spec.name], own, parents)
+                users = self._users.setdefault(made[spec.name], [])
+                if not users or users[-1] != (row.id, column.id):
+                    users.append((row.id, column.id))
+            self.cells.append(Cell(row.id, column.id, seed, metric, tuple(made.values())))
+
+    def plan(self) -> Plan:
+        """Return what was gathered, with labels that say who shares a stage."""
+        labelled = {sig: replace(stage, label=self._label(stage)) for sig, stage in self.stages.items()}
+        return Plan(self.table.name, self.table.digest, self.scale, labelled, tuple(self.cells))
+
+    def _place(self, seed: int, otherwise: int) -> int:
+        """Place of a seed among the table's, so that a selection of seeds keeps each one's parents."""
+        return self.table.seeds.index(seed) if seed in self.table.seeds else otherwise
+
+    def _recipe(self, spec: StageSpec, where: str) -> _Recipe | None:
+        key = (spec.config, json.dumps(spec.overrides, sort_keys=True, default=str))
+        if key not in self._recipes:
+            self._recipes[key] = None
+            try:
+                resolved = self.resolve(spec.config, spec.overrides, self.scale)
+                self._recipes[key] = _Recipe(resolved, digest(resolved.recipe))
+            except ReproError as error:
+                self.faults.append(f"{where}, {spec.name}: {error}")
+        return self._recipes[key]
+
+    def _stage(self, spec: StageSpec, recipe: _Recipe, seed: int, parents: dict[str, str]) -> str:
+        key = (id(recipe), spec.kind, seed, tuple(f"{name} {signature}" for name, signature in parents.items()))
+        if key not in self._made:
+            datasets = recipe.resolved.datasets
+            signature = combine(spec.kind, recipe.digest, seed, parents, datasets)
+            self._made[key] = signature
+            if signature not in self.stages:
+                self.stages[signature] = Stage(
+                    signature=signature,
+                    kind=spec.kind,
+                    name=spec.name,
+                    label="",
+                    config=spec.config,
+                    recipe=recipe.resolved.recipe,
+                    seed=seed,
+                    parents=parents,
+                    datasets=datasets,
+                    scale=self.scale,
+                    cost=dict(spec.cost) if spec.cost and self.scale == "paper" else None,
+                )
+        return self._made[key]
+
+    def _label(self, stage: Stage) -> str:
+        users = self._users[stage.signature]
+        rows, columns = dict.fromkeys(row for row, _ in users), dict.fromkeys(column for _, column in users)
+        if len(rows) > 1:
+            place = Path(stage.config).stem
+        elif len(columns) > 1:
+            place = f"{users[0][0]} ({len(columns)} columns)"
         else:
-            lines.append(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+            place = "/".join(users[0])
+        return f"{stage.name} {place} seed {stage.seed}"
+
+
+def _select(items: Sequence[Row] | Sequence[Column], wanted: Sequence[str] | None, complaint: str) -> set[str]:
+    """Return the ids of the rows or columns that a selection means.
+
+    Raises:
+        PlanError: An entry of the selection matches nothing; all such entries are named.
+    """
+    if wanted is None:
+        return {item.id for item in items}
+    chosen: set[str] = set()
+    faults = []
+    for one in wanted:
+        found = [item.id for item in items if one in (item.id, item.label) or fnmatch.fnmatchcase(item.id, one.lower())]
+        chosen.update(found)
+        if not found:
+            faults.append(f"{complaint} {one!r}. {did_you_mean(one, [item.id for item in items])}")
+    if faults:
+        raise PlanError("\n".join(faults))
+    return chosen
+
+
+def _stem(table_name: str) -> str:
+    return table_name.replace("/", "-")
+
+
+def _to_json(plan: Plan) -> str:
+    """Return the file's text: one line a recipe, a stage and a cell, so that it can be read and compared."""
+    recipes: dict[str, str] = {}
+    names: dict[int, str] = {}  # by identity: the planner made one dictionary for each distinct recipe
+    stages = []
+    for stage in plan.stages.values():
+        if id(stage.recipe) not in names:
+            text = json.dumps(stage.recipe, sort_keys=True, ensure_ascii=False)
+            names[id(stage.recipe)] = hashlib.sha256(text.encode()).hexdigest()[:12]
+            recipes[names[id(stage.recipe)]] = text
+        content = {key: value for key, value in vars(stage).items() if not (key == "cost" and value is None)}
+        stages.append(json.dumps(content | {"recipe": names[id(stage.recipe)]}, ensure_ascii=False))
+    cells = [json.dumps(asdict(cell), ensure_ascii=False) for cell in plan.cells]
+    head = {"schema": SCHEMA, "table": plan.table, "scale": plan.scale, "digest": plan.digest}
+    parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
+    parts.append('"recipes": {\n' + ",\n".join(f' "{name}": {text}' for name, text in sorted(recipes.items())) + "\n}")
+    parts += [f'"{key}": [\n ' + ",\n ".join(lines) + "\n]" for key, lines in (("stages", stages), ("cells", cells))]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _from_json(content: Mapping[str, Any]) -> Plan:
+    recipes = content["recipes"]
+    stages = [Stage(**(one | {"recipe": recipes[one["recipe"]]})) for one in content["stages"]]
+    cells = tuple(Cell(**(one | {"stages": tuple(one["stages"])})) for one in content["cells"])
+    return Plan(content["table"], content["digest"], content["scale"], {one.signature: one for one in stages}, cells)

@@ -1,119 +1,149 @@
-"""The name of a stage: a hash of everything that can change its result, and of nothing else.
+"""The name of a stage: a hash of all that can change its result.
 
-The resolved recipe is hashed, not its text and not its difference to a base: refactoring a recipe keeps the name, a
-changed value changes it, and a baseline that two papers ask for is trained once. Raise the recipe's ``revision`` when
-code was fixed and old results are void.
+Twelve hex digits of SHA-256 over canonical JSON of the kind, the resolved recipe (its ``revision`` with it), the seed,
+the parents' signatures and the data sets' fingerprints. The recipe enters by its own hash, so that a plan of many
+thousand stages walks each distinct recipe once.
+
+Two recipes are the same when they differ only in what `EXCLUDED` lists, in the order of their keys, in how a number is
+written (``2`` or ``2.0``), or in the module that a ``_target_`` lives in: registered names are unique, so a class may
+move without renaming what was trained with it.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from repro.errors import RecipeError
 
-LENGTH = 12  # hex digits: at a million stages, two share a name with probability 0.2 %
+DIGITS = 12
 
 EXCLUDED = (
+    "cost",  # what a stage is expected to cost is not what it computes
     "*.workers",
     "*.num_workers",
-    "*.cache_images",
     "*.pin_memory",
-    "train.log_period",
-    "train.checkpoint_period",
-    "train.progress_period",
-    "*.gpus",
-    "*.device",
+    "*.cache_images",
+    "*.log_period",
+    "*.checkpoint_period",  # a resumed run gives the same result as an uninterrupted one
+    "*.progress_period",
     "*.root",
-    "cost.*",
+    "*.output",
+    "*.device",
+    "*.gpus",
 )
-"""Dotted patterns of recipe keys that cannot change a result."""
+"""Settings that cannot change a result, as dotted patterns: ``*.`` stands for any sections above, or none."""
 
 
 def signature(
     kind: str, recipe: Mapping[str, Any], seed: int, parents: Mapping[str, str], datasets: Mapping[str, str]
 ) -> str:
-    """Name a stage.
+    """Return the name of a stage.
 
     Args:
-        kind: What the engine does with the recipe.
-        recipe: The resolved recipe.
-        seed: Of initialisation, sampling and augmentation.
-        parents: Signature by the parent's name.
-        datasets: Fingerprint by the data set's name.
-
-    Returns:
-        Twelve hex digits.
+        kind: Kind of stage, e.g. "finetune".
+        recipe: Resolved recipe: dictionaries, lists, numbers, strings, booleans and None.
+        seed: The stage's own seed.
+        parents: Name to signature of the stages it starts from.
+        datasets: Name to fingerprint of the data sets it reads.
 
     Raises:
-        RecipeError: the recipe holds something that JSON cannot.
+        RecipeError: the recipe holds something that is not plain.
     """
     return combine(kind, digest(recipe), seed, parents, datasets)
 
 
-def combine(kind: str, recipe: str, seed: int, parents: Mapping[str, str], datasets: Mapping[str, str]) -> str:
-    """``signature`` for a recipe that is hashed already: a plan hashes each distinct recipe once."""
-    content = {"kind": kind, "recipe": recipe, "seed": seed, "parents": dict(parents), "datasets": dict(datasets)}
-    return hashlib.sha256(_json(content)).hexdigest()[:LENGTH]
+def combine(kind: str, recipe_digest: str, seed: int, parents: Mapping[str, str], datasets: Mapping[str, str]) -> str:
+    """``signature`` for a recipe whose ``digest`` is known."""
+    content = {"kind": kind, "recipe": recipe_digest, "seed": seed, "parents": parents, "datasets": datasets}
+    return hashlib.sha256(_json(content).encode()).hexdigest()[:DIGITS]
 
 
 def digest(recipe: Mapping[str, Any]) -> str:
-    """Hash of what matters in a recipe.
+    """Return the hash of what matters in a recipe."""
+    return hashlib.sha256(_json(canonical(recipe)).encode()).hexdigest()
+
+
+def canonical(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe without excluded keys, numbers in one notation, targets by their last name.
 
     Raises:
-        RecipeError: the recipe holds something that JSON cannot.
+        RecipeError: a value is not plain; its key is named.
     """
-    try:
-        return hashlib.sha256(_json(canonical(recipe))).hexdigest()
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"a recipe must consist of numbers, text, lists and dictionaries: {error}") from None
+    plain = _canonical(recipe, "")
+    assert isinstance(plain, dict)
+    return plain
 
 
-def canonical(value: Any, prefix: str = "") -> Any:
-    """The part of a resolved recipe that is hashed.
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return where two recipes differ in what matters: dotted key, value in ``a``, value in ``b``; None where absent.
 
-    Excluded keys are left out, and a target counts by its own name alone, so that moving a class to another module
-    keeps every signature (a test keeps those names unique).
+    >>> differences({"train": {"epochs": 5, "workers": 2}}, {"train": {"epochs": 50}})
+    [('train.epochs', 5, 50)]
     """
-    if isinstance(value, Mapping):
-        kept: dict[str, Any] = {}
-        for key, item in value.items():
-            path = f"{prefix}.{key}" if prefix else str(key)
-            if excluded(path):
-                continue
-            kept[str(key)] = str(item).rpartition(".")[2] if key == "_target_" else canonical(item, path)
-        return kept
-    if isinstance(value, list | tuple):
-        return [canonical(item, f"{prefix}.{index}") for index, item in enumerate(value)]
-    return value
-
-
-def excluded(path: str) -> bool:
-    """Whether a dotted key cannot change a result."""
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in EXCLUDED)
-
-
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Dotted keys in which two recipes differ in what is hashed, with both values; None stands for an absent key."""
-    left, right = dict(_flat(canonical(ours))), dict(_flat(canonical(theirs)))
+    left, right = flatten(canonical(a)), flatten(canonical(b))
+    keys = [*left, *(key for key in right if key not in left)]
+    absent = object()
     return [
-        (key, left.get(key), right.get(key))
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key)
+        (key, left.get(key), right.get(key)) for key in keys if not _same(left.get(key, absent), right.get(key, absent))
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return dotted keys for nested ones; lists, and dictionaries without keys, are values.
+
+    >>> flatten({"train": {"epochs": 5, "warmup": {}}})
+    {'train.epochs': 5, 'train.warmup': {}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
-def _json(content: Any) -> bytes:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+def _same(a: object, b: object) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def _canonical(value: Any, key: str) -> Any:
+    if isinstance(value, Mapping):
+        kept = {str(name): (item, f"{key}.{name}" if key else str(name)) for name, item in value.items()}
+        return {
+            name: item.rpartition(".")[2] if name == "_target_" and isinstance(item, str) else _canonical(item, dotted)
+            for name, (item, dotted) in kept.items()
+            if not _excluded(dotted)
+        }
+    if isinstance(value, list | tuple):
+        return [_canonical(item, f"{key}[]") for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    what = value if isinstance(value, float) else type(value).__name__
+    raise RecipeError(f"{key} is {what}; a recipe consists of finite numbers, text, lists and dictionaries")
+
+
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    alternatives = (
+        r"(?:.*\.)?" + re.escape(pattern[2:]) if pattern.startswith("*.") else re.escape(pattern)
+        for pattern in patterns
+    )
+    return re.compile("|".join(alternatives))
+
+
+_EXCLUDED = _pattern(EXCLUDED)
+
+
+def _excluded(dotted: str) -> bool:
+    return _EXCLUDED.fullmatch(dotted) is not None
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

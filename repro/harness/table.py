@@ -1,93 +1,117 @@
-"""A paper's table: what was printed, and which stages lead to each of its cells.
+"""A paper's table: what was printed, what would be run for it, and where both come from.
 
-The folder is the registry: ``benchmarks/<paper>/table<N>.yaml`` is the table ``<paper>/table<N>``. Files are validated
-by ``table_file``; what it returns holds data and answers questions, and never changes.
+The folder is the registry: ``benchmarks/<paper>/table<N>.yaml`` is the table ``<paper>/table<N>``. The data classes
+here are what such a file becomes once `repro.harness.table_file` has read and checked it. A cell is the table's stages
+with its row's and its column's settings laid over them.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from repro.errors import TableError, did_you_mean
 from repro.harness import places
 
-KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")
-GATES = ("A", "B", "C", "void")
-SCALE_SEEDS = {"smoke": 1, "tiny": 3, "small": 3}
-"""How many of a table's seeds a scale takes, from the first; paper takes them all."""
+Gate = Literal["A", "B", "C", "void"]
 
-_NUMBER = re.compile(
-    r"^(?P<value>[-+]?\d*\.?\d+)\s*(?:(?:±|\+/-|\+-)\s*(?P<spread>\d*\.?\d+))?\s*(?:\((?P<runs>\d+)\))?$"
-)
+SCALES = ("paper", "small", "tiny", "smoke")
+"""From large to small."""
+
+SEEDS_AT = {"small": 3, "tiny": 3, "smoke": 1}
+"""How many of a table's seeds a scale takes; ``paper`` takes all."""
+
+KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")
+
+GATES: tuple[Gate, ...] = ("A", "B", "C", "void")
+"""From the strictest to none: A may fail a run, B and C are shown, void is never judged."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it stands in print, since printed precision is part of the claim.
+    """A number as printed.
 
     Attributes:
-        text: as printed.
-        spread: standard deviation over runs, when printed.
-        runs: how many runs it stands for.
-        decimals: digits behind the point.
+        text: As it stands in the paper, e.g. "14.58 ± 0.3".
+        spread: Standard deviation over runs, None where none is printed.
+        decimals: Digits printed behind the point.
+        runs: How many runs it is the mean of, None where nobody says.
     """
 
     text: str
     value: float
     spread: float | None = None
-    runs: int | None = None
     decimals: int = 0
+    runs: int | None = None
 
     @property
     def half_unit(self) -> float:
-        """Half a unit of the last printed digit: how far rounding may have moved the number."""
+        """Half a unit of the last printed digit: what rounding can hide."""
         return 0.5 * 10.0**-self.decimals
 
     @classmethod
-    def parse(cls, text: str | float, runs: int | None = None) -> Number:
+    def parse(cls, text: str, runs: int | None = None) -> Number:
         """Read ``14.58``, ``14.58 ± 0.3`` or ``14.58 ± 0.3 (5)``.
 
         Args:
-            text: as printed; quote it in YAML to keep a final zero.
-            runs: taken when the text names no count.
+            text: As printed.
+            runs: Taken where the text gives no count.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: It is none of these.
         """
-        printed = str(text).strip()
-        found = _NUMBER.match(printed)
-        if not found:
-            raise ValueError(f"{printed!r} is not a number as printed, such as 14.58, 14.58 ± 0.3 or 14.58 ± 0.3 (5)")
-        value, spread, count = found.group("value", "spread", "runs")
+        printed = text.strip()
+        match = _NUMBER.fullmatch(printed)
+        if match is None:
+            hint = (
+                "a number that is not printed is a key left out" if printed in _DASHES else "14.58 or 14.58 ± 0.3 (5)"
+            )
+            raise ValueError(f"{printed!r} is not a number as printed: {hint}")
+        value, spread, count = match.group("value", "spread", "runs")
         return cls(
             text=printed,
-            value=float(value),
+            value=float(value.replace("−", "-")),
             spread=None if spread is None else float(spread),
-            runs=runs if count is None else int(count),
             decimals=len(value.partition(".")[2]),
+            runs=runs if count is None else int(count),
         )
+
+
+_NUMBER = re.compile(
+    r"(?P<value>[-−]?(?:\d+(?:\.\d+)?|\.\d+))"
+    r"\s*(?:(?:±|\+/?-)\s*(?P<spread>\d+(?:\.\d+)?|\.\d+))?\s*(?:\((?P<runs>[1-9]\d*)\))?"
+)
+_DASHES = ("-", "−", "–", "—", "")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What is quoted, and from where. All empty for a table of our own."""
+
+    title: str = ""
+    arxiv: str = ""
+    table: str = ""
+    as_of: str = ""
+    runs: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage of one cell, before its recipe is resolved.
+    """One stage of a cell, before its recipe is resolved.
 
     Attributes:
-        name: what the table calls it.
-        kind: one of ``KINDS``.
-        config: recipe, relative to ``repro/configs``.
-        overrides: value by dotted key.
-        seeds: its own seeds; None means the cell's.
-        parents: names of the stages that it starts from.
+        config: Path of the recipe below ``repro/configs``.
+        overrides: Dotted key to value, laid over the recipe.
+        seeds: Its own seeds; None means the cell's seed. A cell takes the one at its seed's place, round and round.
+        parents: Names of the stages that it starts from.
+        cost: What the stage costs at scale paper, quoted: ``gpu_hours`` [low, high] or ``flops``, and the ``source``.
     """
 
     name: str
@@ -96,72 +120,95 @@ class StageSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
     parents: tuple[str, ...] = ()
+    cost: Mapping[str, Any] | None = None
+
+
+SETTINGS = ("config", "seeds", "kind", "from", "cost")
+"""Keys of a stage that are not keys of its recipe."""
+
+Settings = Mapping[str, Mapping[str, Any]]
+"""Stage to what a row or column sets there: one of `SETTINGS`, or a dotted key of its recipe."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method. ``stages`` maps a stage's name to what the row sets in it."""
+    """One row.
+
+    Attributes:
+        group: Rows of one group stand together under this heading.
+        cited: Printed beside the others and not run here.
+        not_runnable: Why it cannot be run yet; empty if it can.
+        paper: Column id to the printed number; what is not printed is absent.
+        corrected: Column id to what the authors said later.
+        gate: Its own, None for the table's.
+        skip: Stages of the table that this row does not have.
+        stages: What it sets in the table's stages.
+    """
 
     id: str
     label: str
+    group: str = ""
+    cited: bool = False
+    not_runnable: str = ""
     paper: Mapping[str, Number] = field(default_factory=dict)
     corrected: Mapping[str, Number] = field(default_factory=dict)
-    cited: bool = False
-    not_runnable: str | None = None
+    note: str = ""
+    source: str = ""
+    gate: Gate | None = None
     skip: tuple[str, ...] = ()
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gate: str | None = None
-    group: str | None = None
-    note: str | None = None
-    source: str | None = None
+    stages: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A data set, a share of labels or a metric."""
+    """One column: a data set, a share of labels or a metric. What is None is the table's."""
 
     id: str
     label: str
-    group: str | None = None
+    group: str = ""
     metric: str | None = None
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    not_runnable: str | None = None
-    gate: str | None = None
     tolerance: float | None = None
-    note: str | None = None
+    not_runnable: str = ""
+    note: str = ""
+    gate: Gate | None = None
+    stages: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says in words: the difference of two rows in a column lies above (or below) a bound."""
+    """What a paper says in words: ``row``, less ``minus`` if given, is above or below a bound in ``column``."""
 
     id: str
     text: str
     row: str
-    minus: str | None
     column: str
+    minus: str | None = None
     above: float | None = None
     below: float | None = None
     metric: str | None = None
-    gate: str = "A"
-    source: str | None = None
+    source: str = ""
+    gate: Gate = "A"
 
 
 @dataclass(frozen=True)
-class Paper:
-    """Where the table stands."""
+class Accepted:
+    """Why the accepted numbers of a scale are what they are."""
 
-    title: str
-    arxiv: str | None = None
-    table: str | None = None
-    as_of: str | None = None
-    runs: int | None = None
-    source: str | None = None
+    scale: str
+    date: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its rows, columns, stages and claims."""
+    """A declared table.
+
+    Attributes:
+        metric: "<file of repro/evaluation>.<key>", for columns that name none.
+        stages: In order, as the table declares them; cells lay their settings over these.
+        accepted: Scale → row id → column id → our own number.
+        scales: Scale to its seeds, where they are not the first of the table's.
+    """
 
     name: str
     path: Path
@@ -170,200 +217,204 @@ class Table:
     metric: str
     seeds: tuple[int, ...]
     stages: tuple[StageSpec, ...]
-    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
     tolerance: float = 0.0
-    gate: str = "B"
+    gate: Gate = "B"
     baseline: str | None = None
+    higher_is_better: bool = True
+    note: str = ""
     claims: tuple[Claim, ...] = ()
     accepted: Mapping[str, Mapping[str, Mapping[str, Number]]] = field(default_factory=dict)
+    accepted_reasons: tuple[Accepted, ...] = ()
     scales: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    higher_is_better: bool = True
-    note: str | None = None
 
     def row(self, id: str) -> Row:
-        """The row with an id.
+        """Return the row of that id.
 
         Raises:
-            TableError: there is none; the nearest is named.
+            TableError: There is none; the nearest is named.
         """
-        return _one(self.rows, id, f"{self.name} has no row")
+        return _named(self._rows, id, f"{self.name} has no row")
 
     def column(self, id: str) -> Column:
-        """The column with an id.
+        """Return the column of that id.
 
         Raises:
-            TableError: there is none; the nearest is named.
+            TableError: There is none; the nearest is named.
         """
-        return _one(self.columns, id, f"{self.name} has no column")
+        return _named(self._columns, id, f"{self.name} has no column")
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        return {row.id: row for row in self.rows}
+
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        return {column.id: column for column in self.columns}
 
     def metric_of(self, column: str) -> str:
-        """Metric of a column: its own or the table's."""
+        """Return the metric of a column: its own or the table's."""
         return self.column(column).metric or self.metric
 
     def seeds_at(self, scale: str) -> tuple[int, ...]:
-        """Seeds of a scale."""
-        if scale in self.scales:
-            return self.scales[scale]
-        return self.seeds[: SCALE_SEEDS.get(scale, len(self.seeds))]
+        """Return the seeds of a cell at a scale: the file's own, else the first of the table's."""
+        return self.scales.get(scale) or self.seeds[: SEEDS_AT.get(scale, len(self.seeds))]
 
     def runnable_cells(self) -> tuple[tuple[str, str], ...]:
-        """(row, column) of what can be run, in the table's order.
+        """Return (row, column) of what can be run, in the table's order: neither cited nor waiting for a recipe.
 
-        A cell without a printed number is run all the same if its row prints none at all (a row of our own).
+        A cell without a printed number is run if its row prints none at all (a row of our own), and is else a gap that
+        the paper left.
         """
         return tuple(
             (row.id, column.id)
             for row in self.rows
             for column in self.columns
-            if not (row.cited or row.not_runnable or column.not_runnable) and (column.id in row.paper or not row.paper)
+            if self.stages
+            and not (row.cited or row.not_runnable or column.not_runnable)
+            and (column.id in row.paper or not row.paper)
         )
 
     def cell_stages(self, row: str, column: str) -> tuple[StageSpec, ...]:
-        """The table's stages with the row's and the column's settings laid over them.
+        """Return the stages of a cell in order, of cells that cannot be run yet too; a cited row has none.
 
         Raises:
-            TableError: there is no such row or column.
+            TableError: There is no such row or column.
         """
         across, down = self.row(row), self.column(column)
+        if across.cited:
+            return ()
         kept = [spec for spec in self.stages if spec.name not in across.skip]
-        specs: list[StageSpec] = []
-        for spec in kept:
-            settings = {**down.stages.get(spec.name, {}), **across.stages.get(spec.name, {})}
-            config = str(settings.pop("config", spec.config))
-            parents = parents_of(spec, specs)
-            specs.append(StageSpec(spec.name, spec.kind, config, {**spec.overrides, **settings}, spec.seeds, parents))
-        return tuple(specs)
+        laid = [(spec, {**down.stages.get(spec.name, {}), **across.stages.get(spec.name, {})}) for spec in kept]
+        kinds = {spec.name: str(settings.get("kind", spec.kind)) for spec, settings in laid}
+        return tuple(_laid_over(spec, settings, kinds) for spec, settings in laid)
 
-    @functools.cached_property
+    @cached_property
     def digest(self) -> str:
-        """Hash of all that matters to a plan: not of labels, notes, printed or accepted numbers."""
+        """Hash of what a plan depends on; labels, notes and all numbers may change without a new plan."""
         cells = [
-            (row, column, self.metric_of(column), [_plain(spec) for spec in self.cell_stages(row, column)])
+            [row, column, self.metric_of(column), [asdict(spec) for spec in self.cell_stages(row, column)]]
             for row, column in self.runnable_cells()
         ]
-        seeds = {scale: self.seeds_at(scale) for scale in ("paper", *SCALE_SEEDS)}
-        text = json.dumps([cells, seeds], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        content = [self.name, cells, {scale: self.seeds_at(scale) for scale in SCALES}]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def parents_of(spec: StageSpec, earlier: list[StageSpec]) -> tuple[str, ...]:
-    """Names of the stages that one starts from: those it names, else what its kind starts from.
-
-    ===========  =====================================================================
-    kind         starts from
-    ===========  =====================================================================
-    encoder      nothing
-    propose      nothing
-    pretrain     encoder, propose
-    train        encoder
-    finetune     the nearest pretrain, train or finetune; where there is none, encoder
-    evaluate     the nearest finetune, train or pretrain
-    ===========  =====================================================================
+def parents_of(name: str, kinds: Mapping[str, str], named: list[str] | None = None) -> tuple[str, ...]:
+    """Return the parents of a stage: those it names, else those that its kind starts from.
 
     Args:
-        spec: the stage.
-        earlier: the cell's stages before it, in order.
+        name: The stage.
+        kinds: Name to kind of all stages of the cell, in order.
+        named: What ``from`` says; names that the cell does not have are left out.
     """
-    if spec.parents:
-        return tuple(name for name in spec.parents if any(other.name == name for other in earlier))
+    order = list(kinds)
+    before = order[: order.index(name)]
+    if named is not None:
+        return tuple(parent for parent in named if parent in before)
 
-    def nearest(*kinds: str) -> tuple[str, ...]:
-        return next(((other.name,) for other in reversed(earlier) if other.kind in kinds), ())
+    def last(*wanted: str) -> tuple[str, ...]:
+        return tuple([one for one in before if kinds[one] in wanted][-1:])
 
-    match spec.kind:
+    match kinds[name]:
         case "pretrain":
-            return nearest("encoder") + nearest("propose")
+            return (*last("encoder"), *last("propose"))
         case "train":
-            return nearest("encoder")
+            return last("encoder")
         case "finetune":
-            return nearest("pretrain", "train", "finetune") or nearest("encoder")
+            return last("pretrain", "train", "finetune") or last("encoder")
         case "evaluate":
-            return nearest("finetune", "train", "pretrain")
+            return last("finetune", "train", "pretrain")
         case _:
             return ()
 
 
-def load(name: str | Path, root: Path | None = None) -> Table:
+def digest(table: Table) -> str:
+    """Return ``table.digest``."""
+    return table.digest
+
+
+def load(path_or_name: str | Path, root: Path | None = None) -> Table:
     """Read a table.
 
     Args:
-        name: ``paper/table5``, a bare name that resolves, or a path to a YAML file.
-        root: folder of the tables.
+        path_or_name: "detreg/table5", "table5" where that is clear, or the path of a YAML file.
+        root: Folder of the tables, `places.benchmarks()` by default.
 
     Raises:
-        TableError: there is none, or it has faults; all are in one message.
+        TableError: There is no such table, or it has faults: all are in one message.
     """
-    from repro.harness.table_file import parse
+    from repro.harness import table_file
 
     root = root or places.benchmarks()
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.exists():
-            raise TableError(f"There is no file {path}.")
-        inside = path.absolute().is_relative_to(root.absolute())
-        full = path.absolute().relative_to(root.absolute()).with_suffix("").as_posix() if inside else path.stem
-        return parse(path, full)
-    full, _ = resolve_name(str(name), root)
-    return parse(root / f"{full}.yaml", full)
+    path = Path(path_or_name)
+    if path.suffix not in (".yaml", ".yml"):
+        return table_file.read(root / f"{resolve_name(str(path_or_name), root)[0]}.yaml", root)
+    if not path.is_file():
+        raise TableError(f"There is no file {path}.")
+    return table_file.read(path.absolute(), root)
 
 
 def names(root: Path | None = None) -> list[str]:
-    """All tables, by paper and then by number; nothing is parsed."""
+    """Return the names of all tables, without opening them: ``<paper>/table<N>``, then ``examples/<name>``."""
     root = root or places.benchmarks()
-    found = [
-        path.relative_to(root).with_suffix("").as_posix()
-        for path in root.glob("*/*.yaml")
-        if path.parent.name not in ("nightly", "perf")
-    ]
-    return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+    papers = [path for path in root.glob("*/table*.yaml") if path.parent.name != "examples"]
+    examples = root.glob("examples/*.yaml")
+    return [f"{p.parent.name}/{p.stem}" for group in (papers, examples) for p in sorted(group, key=_natural)]
 
 
 def resolve_name(name: str, root: Path | None = None, default_paper: str | None = None) -> tuple[str, str | None]:
-    """Complete a table's name.
+    """Return the full name that ``name`` means, and a remark where that took a choice.
 
-    A bare name is taken when it is unique; else the paper is ``default_paper``, or ``REPRO_PAPER``, or
-    ``default_paper`` in ``[tool.repro]`` of the project.
-
-    Returns:
-        The full name, and a remark on what else would have matched, if something did.
+    Args:
+        name: "detreg/table5" or "table5".
+        root: Folder of the tables.
+        default_paper: The paper of a bare name that several have; `places.default_paper()` by default.
 
     Raises:
-        TableError: nothing matches; the nearest name is given.
+        TableError: There is no such table, or several and no default; the nearest or all of them are named.
     """
     known = names(root)
     if name in known:
         return name, None
     matches = [full for full in known if full.partition("/")[2] == name]
     if len(matches) == 1:
-        return matches[0], None
-    if matches:
-        paper = default_paper or os.environ.get("REPRO_PAPER") or _configured_paper()
-        chosen = f"{paper}/{name}"
-        others = ", ".join(full for full in matches if full != chosen)
-        if chosen in matches:
-            return chosen, f"{name} means {chosen} here; also there: {others}."
-        raise TableError(f"{name} could be any of {', '.join(matches)}. Name one, or set REPRO_PAPER.")
-    raise TableError(f"There is no table {name}. {did_you_mean(name, known + [full.split('/')[1] for full in known])}")
+        return matches[0], f"{name} is {matches[0]}"
+    if not matches:
+        near = did_you_mean(name, known if "/" in name else [*known, *(full.partition("/")[2] for full in known)])
+        raise TableError(f"There is no table {name} in {places.shown(root or places.benchmarks())}. {near}")
+    taken = f"{default_paper or places.default_paper()}/{name}"
+    if taken not in matches:
+        raise TableError(f"{name} could be {' or '.join(matches)}: name one, or set REPRO_PAPER.")
+    others = ", ".join(full for full in matches if full != taken)
+    return taken, f"{name} is taken as {taken}; there is also {others}"
 
 
-def _configured_paper() -> str | None:
-    path = places.project_root() / "pyproject.toml"
-    if not path.exists():
-        return None
-    found = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("repro", {}).get("default_paper")
-    return None if found is None else str(found)
+Item = TypeVar("Item")
 
 
-Item = TypeVar("Item", Row, Column)
+def _named(items: Mapping[str, Item], id: str, complaint: str) -> Item:
+    if id not in items:
+        raise TableError(f"{complaint} {id!r}. {did_you_mean(id, items)}")
+    return items[id]
 
 
-def _one(items: tuple[Item, ...], id: str, complaint: str) -> Item:
-    for item in items:
-        if item.id == id:
-            return item
-    raise TableError(f"{complaint} {id!r}. {did_you_mean(id, [item.id for item in items])}")
+def _natural(path: Path) -> tuple[str, int, str]:
+    digits = "".join(character for character in path.stem if character.isdigit())
+    return path.parent.name, int(digits or 0), path.stem
 
 
-def _plain(spec: StageSpec) -> list[Any]:
-    return [spec.name, spec.kind, spec.config, dict(spec.overrides), spec.seeds, spec.parents]
+def _laid_over(spec: StageSpec, settings: Mapping[str, Any], kinds: Mapping[str, str]) -> StageSpec:
+    """Return a stage with a cell's settings in it."""
+    seeds = settings.get("seeds", spec.seeds)
+    named = settings.get("from", list(spec.parents) or None)
+    return StageSpec(
+        name=spec.name,
+        kind=kinds[spec.name],
+        config=str(settings.get("config", spec.config)),
+        overrides={**spec.overrides, **{key: value for key, value in settings.items() if key not in SETTINGS}},
+        seeds=None if seeds is None else tuple(seeds),
+        parents=parents_of(spec.name, kinds, named),
+        cost=settings.get("cost", spec.cost),
+    )

@@ -1,401 +1,426 @@
-"""Reads and checks a table's YAML: every fault at once, each with its row, its column and the nearest right key.
+"""Read ``table<N>.yaml``: every fault at once, each with its line, its row and column, and the nearest right key.
 
-What PyYAML would accept silently is a fault here: a key given twice (it would take the last), a key that nothing reads
-(a misspelt one), a setting that row and column both make.
+`repro.harness.yaml_lines` gives values with their lines, `repro.harness.table_schema` says which keys may stand where;
+here the parts are put together, and what only shows between them is checked: names that point nowhere, settings that a
+row and a column both make, stages without a recipe.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import BaseModel
 
-from repro.errors import TableError, collect, did_you_mean
-from repro.harness.table import GATES, KINDS, Claim, Column, Number, Paper, Row, StageSpec, Table
-
-ID = re.compile(r"[a-z0-9.%_-]+")
-METRIC = re.compile(r"[a-z0-9_]+\.[A-Za-z0-9_@.-]+")
-
-TABLE_KEYS = [
-    "paper",
-    "title",
-    "metric",
-    "tolerance",
-    "seeds",
-    "gate",
-    "baseline",
-    "stages",
-    "columns",
-    "rows",
-    "claims",
-    "accepted",
-    "accepted_reasons",
-    "scales",
-    "higher_is_better",
-    "note",
-]
-PAPER_KEYS = ["title", "arxiv", "table", "as_of", "runs", "source"]
-STAGE_KEYS = ["config", "kind", "seeds", "from"]
-ROW_KEYS = ["id", "label", "paper", "corrected", "cited", "not_runnable", "skip", "gate", "group", "note", "source"]
-COLUMN_KEYS = ["id", "label", "group", "metric", "not_runnable", "gate", "tolerance", "note"]
-CLAIM_KEYS = ["id", "text", "metric", "expr", "above", "below", "source", "gate"]
-SCALES = ("paper", "small", "tiny", "smoke")
+from repro.errors import TableError, did_you_mean
+from repro.harness import places, yaml_lines
+from repro.harness.signature import flatten
+from repro.harness.table import (
+    SCALES,
+    SETTINGS,
+    Accepted,
+    Claim,
+    Column,
+    Number,
+    Paper,
+    Row,
+    StageSpec,
+    Table,
+)
+from repro.harness.table_schema import (
+    ClaimPart,
+    ColumnPart,
+    PaperPart,
+    Part,
+    ReasonPart,
+    RowPart,
+    ScalePart,
+    StagePart,
+    TablePart,
+    check,
+)
 
 
-def parse(path: Path, name: str) -> Table:
+def read(path: Path, root: Path) -> Table:
     """Read one file.
 
     Args:
-        path: the YAML file.
-        name: what the table is called, such as ``detreg/table5``.
+        path: The file.
+        root: Folder of the tables; the name of the table is relative to it.
 
     Raises:
-        TableError: all faults in one message.
+        TableError: The file has faults; all of them are in the message.
     """
-    return _Reader(path, name).table()
+    return _Reader(path, root).table()
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice."""
+def identifier(key: str) -> str:
+    """Return the id that a key of the file stands for.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} is given twice, first in line {seen[key]}", problem_mark=key_node.start_mark
-                )
-            seen[key] = line
-        return super().construct_mapping(node, deep=deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        TableError: it is not YAML, repeats a key, or holds something else; the line is named.
+    >>> identifier("Random-K (ours)")
+    'random-k-ours'
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise TableError(f"{path}:{line}: {error.problem or error.context}") from None
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path} is not UTF-8 text: {error}") from None
-    if not isinstance(content, dict):
-        raise TableError(f"{path} must hold a mapping, not {type(content).__name__}.")
-    return content
+    return re.sub(r"[^a-z0-9.%_-]+", "-", key.lower()).strip("-")
 
 
 class _Reader:
-    """Collects faults while it reads; nothing is raised before the end."""
+    """One file on its way to a table; faults are gathered, not raised, until all of it was seen."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        self.faults: list[str] = []
-        self.raw = read_yaml(path)
-        self.runs: int | None = None
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        inside = path.is_relative_to(root)
+        self.name = path.relative_to(root).with_suffix("").as_posix() if inside else f"{path.parent.name}/{path.stem}"
+        self.document = yaml_lines.parse(path, TableError)
+        self.faults: list[tuple[int, str]] = list(self.document.faults)
+        self.stages: tuple[StageSpec, ...] = ()
+        self.rows: dict[str, Row] = {}  # by the key in the file, as the columns
+        self.columns: dict[str, Column] = {}
 
     def table(self) -> Table:
-        raw = self.raw
-        self.keys(raw, TABLE_KEYS, "")
-        paper = self.paper()
-        stages = self.stages()
-        columns = self.columns(stages)
-        rows = self.rows(stages, columns)
-        seeds = self.integers(raw.get("seeds", [0]), "seeds")
-        metric = self.metric(raw.get("metric"), "")
-        if raw.get("baseline") is not None and self.id_of(raw["baseline"]) not in [row.id for row in rows]:
-            self.fault("baseline", f"there is no row {raw['baseline']!r}", [row.label for row in rows])
-        self.clashes(rows, columns)
+        """Return the table.
+
+        Raises:
+            TableError: All faults.
+        """
+        content = self.document.values
+        if not isinstance(content, dict):
+            raise TableError(
+                f"{places.shown(self.path)} is not a table: keys such as metric, rows, columns are expected."
+            )
+        own = self.part(TablePart, content, (), "") or TablePart.model_construct(**_sound(content))
+        paper = (self.part(PaperPart, own.paper, ("paper",), "paper") if own.paper else None) or PaperPart(title="")
+        self.stages = self.declared(own.stages)
+        self.columns = {key: self.column(key, value) for key, value in own.columns.items()}
+        self.rows = {key: self.row(key, value, paper.runs) for key, value in own.rows.items()}
+        self.unique("row", self.rows)
+        self.unique("column", self.columns)
+        self.seeds(own.seeds, ("seeds",), "seeds")
         table = Table(
             name=self.name,
             path=self.path,
-            title=str(raw.get("title") or (paper.title if paper else "")),
-            paper=paper,
-            metric=metric,
-            seeds=seeds,
-            stages=stages,
-            columns=columns,
-            rows=rows,
-            tolerance=self.float(raw.get("tolerance", 0.0), "tolerance"),
-            gate=self.gate(raw.get("gate", "B"), "gate") or "B",
-            baseline=None if raw.get("baseline") is None else self.id_of(raw["baseline"]),
-            claims=self.claims(rows, columns),
-            accepted=self.accepted(rows, columns),
-            scales=self.scales(),
-            higher_is_better=self.boolean(raw.get("higher_is_better", True), "higher_is_better"),
-            note=raw.get("note"),
+            title=own.title or paper.title,
+            paper=_paper(paper),
+            metric=own.metric,
+            seeds=tuple(own.seeds),
+            stages=self.stages,
+            rows=tuple(self.rows.values()),
+            columns=tuple(self.columns.values()),
+            tolerance=own.tolerance,
+            gate=own.gate,
+            baseline=self.lookup(own.baseline, self.rows, ("baseline",), "baseline", "row") if own.baseline else None,
+            higher_is_better=own.higher_is_better,
+            note=own.note,
+            claims=self.claims(own.claims),
+            accepted=self.accepted(own.accepted),
+            accepted_reasons=self.reasons(own.accepted_reasons),
+            scales=self.scales(own.scales),
         )
-        collect(self.faults, str(self.path), TableError)
+        self.meetings(table)
+        self.finish()
         return table
 
-    # Parts of the file, in its order.
+    def finish(self) -> None:
+        """Raise all faults, in the order of the file."""
+        if self.faults:
+            ordered = [f"line {line}: {what}" for line, what in sorted(self.faults, key=lambda one: one[0])]
+            count = f"{len(ordered)} fault{'s' if len(ordered) != 1 else ''}"
+            raise TableError("\n  ".join([f"{places.shown(self.path)} has {count}:", *ordered]))
 
-    def paper(self) -> Paper:
-        raw = self.mapping(self.raw.get("paper"), "paper", required=True)
-        self.keys(raw, PAPER_KEYS, "paper")
-        if "title" not in raw:
-            self.fault("paper", "has no title")
-        runs = raw.get("runs")
-        if runs is not None and not (isinstance(runs, int) and runs > 0):
-            self.fault("paper.runs", f"{runs!r} is not a count of runs")
-            runs = None
-        self.runs = runs
-        texts = {key: None if raw.get(key) is None else str(raw[key]) for key in PAPER_KEYS if key != "runs"}
-        return Paper(**{**texts, "title": texts["title"] or ""}, runs=runs)  # type: ignore[arg-type]
+    def fault(self, at: tuple[str, ...], where: str, what: str) -> None:
+        """Note a fault: path of keys for the line, then where in words, and what."""
+        self.faults.append((self.document.line(*at), f"{where}: {what}" if where else what))
 
-    def stages(self) -> tuple[StageSpec, ...]:
-        specs: list[StageSpec] = []
-        for name, settings in self.mapping(self.raw.get("stages"), "stages", required=True).items():
-            where = f"stage {name}"
-            raw = self.mapping(settings, where, required=True)
-            self.keys(raw, STAGE_KEYS, where)
-            kind = str(raw.get("kind", name))
-            if kind not in KINDS:
-                self.fault(where, f"there is no kind {kind!r}", KINDS)
-            if "config" not in raw:
-                self.fault(where, "names no config")
-            earlier = [spec.name for spec in specs]
-            parents = tuple(self.texts(raw.get("from", []), f"{where}, from"))
-            for parent in parents:
-                if parent not in earlier:
-                    self.fault(where, f"starts from {parent!r}, which does not stand before it", earlier)
-            seeds = None if raw.get("seeds") is None else self.integers(raw["seeds"], f"{where}, seeds")
-            specs.append(StageSpec(str(name), kind, str(raw.get("config", "")), seeds=seeds, parents=parents))
-        return tuple(specs)
-
-    def columns(self, stages: tuple[StageSpec, ...]) -> tuple[Column, ...]:
-        columns: list[Column] = []
-        for key, settings in self.mapping(self.raw.get("columns"), "columns", required=True).items():
-            where = f"column {str(key)!r}"
-            raw = self.mapping(settings, where)
-            own, settings_of = self.split(raw, COLUMN_KEYS, stages, where)
-            columns.append(
-                Column(
-                    id=self.id_of(own.get("id", key), where),
-                    label=str(own.get("label", key)),
-                    group=own.get("group"),
-                    metric=None if own.get("metric") is None else self.metric(own["metric"], where),
-                    stages=settings_of,
-                    not_runnable=self.reason(own, where),
-                    gate=self.gate(own.get("gate"), where),
-                    tolerance=None if own.get("tolerance") is None else self.float(own["tolerance"], where),
-                    note=own.get("note"),
-                )
-            )
-        self.unique([column.id for column in columns], "column")
-        return tuple(columns)
-
-    def rows(self, stages: tuple[StageSpec, ...], columns: tuple[Column, ...]) -> tuple[Row, ...]:
-        rows: list[Row] = []
-        for key, settings in self.mapping(self.raw.get("rows"), "rows", required=True).items():
-            where = f"row {str(key)!r}"
-            raw = self.mapping(settings, where)
-            own, settings_of = self.split(raw, ROW_KEYS, stages, where)
-            skip = tuple(self.texts(own.get("skip", []), f"{where}, skip"))
-            for name in skip:
-                if name not in [spec.name for spec in stages]:
-                    self.fault(where, f"skips {name!r}, which is no stage", [spec.name for spec in stages])
-                if name in settings_of:
-                    self.fault(where, f"skips {name} and sets something in it")
-            rows.append(
-                Row(
-                    id=self.id_of(own.get("id", key), where),
-                    label=str(own.get("label", key)),
-                    paper=self.numbers(own.get("paper"), columns, where),
-                    corrected=self.numbers(own.get("corrected"), columns, f"{where}, corrected"),
-                    cited=self.boolean(own.get("cited", False), f"{where}, cited"),
-                    not_runnable=self.reason(own, where),
-                    skip=skip,
-                    stages=settings_of,
-                    gate=self.gate(own.get("gate"), where),
-                    group=own.get("group"),
-                    note=own.get("note"),
-                    source=own.get("source"),
-                )
-            )
-        self.unique([row.id for row in rows], "row")
-        return tuple(rows)
-
-    def claims(self, rows: tuple[Row, ...], columns: tuple[Column, ...]) -> tuple[Claim, ...]:
-        claims: list[Claim] = []
-        listed = self.raw.get("claims") or []
-        if not isinstance(listed, list):
-            self.fault("claims", "must be a list")
-            return ()
-        for index, item in enumerate(listed):
-            where = f"claim {item.get('id', index + 1) if isinstance(item, dict) else index + 1}"
-            raw = self.mapping(item, where, required=True)
-            self.keys(raw, CLAIM_KEYS, where)
-            expr = self.mapping(raw.get("expr"), f"{where}, expr", required=True)
-            self.keys(expr, ["row", "minus", "column"], f"{where}, expr")
-            for key, known in (("row", rows), ("minus", rows), ("column", columns)):
-                if expr.get(key) is None and key != "minus":
-                    self.fault(where, f"its expr names no {key}")
-                elif expr.get(key) is not None and self.id_of(expr[key]) not in [item.id for item in known]:
-                    kind = "column" if key == "column" else "row"
-                    self.fault(where, f"there is no {kind} {expr[key]!r}", [item.id for item in known])
-            if (raw.get("above") is None) == (raw.get("below") is None):
-                self.fault(where, "needs a bound: either above or below")
-            claims.append(
-                Claim(
-                    id=self.id_of(raw.get("id", str(index + 1)), where),
-                    text=str(raw.get("text", "")),
-                    row=self.id_of(expr.get("row", "")),
-                    minus=None if expr.get("minus") is None else self.id_of(expr["minus"]),
-                    column=self.id_of(expr.get("column", "")),
-                    above=None if raw.get("above") is None else self.float(raw["above"], where),
-                    below=None if raw.get("below") is None else self.float(raw["below"], where),
-                    metric=None if raw.get("metric") is None else self.metric(raw["metric"], where),
-                    gate=self.gate(raw.get("gate", "A"), where) or "A",
-                    source=raw.get("source"),
-                )
-            )
-        self.unique([claim.id for claim in claims], "claim")
-        return tuple(claims)
-
-    def accepted(self, rows: tuple[Row, ...], columns: tuple[Column, ...]) -> dict[str, dict[str, dict[str, Number]]]:
-        found: dict[str, dict[str, dict[str, Number]]] = {}
-        for scale, by_row in self.mapping(self.raw.get("accepted"), "accepted").items():
-            if scale not in SCALES:
-                self.fault("accepted", f"there is no scale {scale!r}", SCALES)
-            for row, numbers in self.mapping(by_row, f"accepted, {scale}").items():
-                where = f"accepted, {scale}, row {row!r}"
-                if self.id_of(row) not in [known.id for known in rows]:
-                    self.fault(where, "there is no such row", [known.id for known in rows])
-                found.setdefault(scale, {})[self.id_of(row)] = self.numbers(numbers, columns, where, counted=False)
-        return found
-
-    def scales(self) -> dict[str, tuple[int, ...]]:
-        found: dict[str, tuple[int, ...]] = {}
-        for scale, settings in self.mapping(self.raw.get("scales"), "scales").items():
-            if scale not in SCALES:
-                self.fault("scales", f"there is no scale {scale!r}", SCALES)
-            raw = self.mapping(settings, f"scales, {scale}")
-            self.keys(raw, ["seeds"], f"scales, {scale}")
-            if "seeds" in raw:
-                found[str(scale)] = self.integers(raw["seeds"], f"scales, {scale}, seeds")
-        return found
-
-    def clashes(self, rows: tuple[Row, ...], columns: tuple[Column, ...]) -> None:
-        """A setting that both a row and a column make has no right value."""
-        for row in rows:
-            for column in columns:
-                if row.cited:
-                    continue
-                for stage in row.stages.keys() & column.stages.keys():
-                    for key in sorted(row.stages[stage].keys() & column.stages[stage].keys()):
-                        self.fault(f"row {row.id!r}, column {column.id!r}", f"both set {stage}: {key}")
-
-    # Values.
-
-    def split(
-        self, raw: Mapping[str, Any], own: list[str], stages: tuple[StageSpec, ...], where: str
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Keys of the row or column itself, and its settings of stages."""
-        names = [spec.name for spec in stages]
-        settings: dict[str, dict[str, Any]] = {}
-        for key, value in raw.items():
-            if key in names:
-                settings[key] = dict(self.mapping(value, f"{where}, {key}", required=True))
-            elif key not in own:
-                self.fault(where, f"nothing reads {key!r}", [*own, *names])
-        return {key: value for key, value in raw.items() if key in own}, settings
-
-    def numbers(self, raw: Any, columns: tuple[Column, ...], where: str, counted: bool = True) -> dict[str, Number]:
-        """Printed numbers by column; a dash in print is a missing key here."""
-        found: dict[str, Number] = {}
-        for key, value in self.mapping(raw, where).items():
-            id = self.id_of(key)
-            if id not in [column.id for column in columns]:
-                self.fault(where, f"there is no column {str(key)!r}", [column.id for column in columns])
-                continue
-            try:
-                if isinstance(value, bool):
-                    raise ValueError(f"{value!r} is not a number")
-                found[id] = Number.parse(value, self.runs if counted else None)
-            except ValueError as error:
-                self.fault(f"{where}, column {str(key)!r}", str(error))
-        return found
-
-    def metric(self, value: Any, where: str) -> str:
-        if not isinstance(value, str) or not METRIC.fullmatch(value):
-            self.fault(where or "metric", f"{value!r} is not a metric such as coco_box.AP")
-            return ""
-        return value
-
-    def gate(self, value: Any, where: str) -> str | None:
-        if value is not None and value not in GATES:
-            self.fault(where, f"there is no gate {value!r}", GATES)
+    def part(
+        self, model: type[Part], content: Any, at: tuple[str, ...], where: str, also: Iterable[str] = ()
+    ) -> Part | None:
+        if not isinstance(content, Mapping):
+            self.fault(at, where, f"keys and values were expected, not {content!r:.80}")
             return None
-        return None if value is None else str(value)
+        part, faults = check(model, {key: value for key, value in content.items() if value is not None}, also)
+        for below, what in faults:
+            self.fault((*at, *below), where, what)
+        return part
 
-    def reason(self, own: Mapping[str, Any], where: str) -> str | None:
-        value = own.get("not_runnable")
-        if value is not None and (not isinstance(value, str) or not value.strip()):
-            self.fault(where, "not_runnable needs a reason in words")
-        return value
+    def declared(self, stages: Mapping[str, Any]) -> tuple[StageSpec, ...]:
+        """Return the table's stages, before any row or column."""
+        self.stages = tuple(StageSpec(name, name, "") for name in stages)  # their names are needed to check ``from``
+        return tuple(self.declare(name, value) for name, value in stages.items())
 
-    def id_of(self, value: Any, where: str | None = None) -> str:
-        """Id of a key: lower case, spaces to hyphens."""
-        id = re.sub(r"\s+", "-", str(value).strip().lower())
-        if where and not ID.fullmatch(id):
-            self.fault(where, f"{id!r} cannot be an id (a-z 0-9 . % _ -); give it one with id:")
-        return id
+    def declare(self, name: str, value: Any) -> StageSpec:
+        at, where = ("stages", name), f"stage {name}"
+        own = self.setting(value, at, where)
+        kind = own.get("kind", name)
+        if "kind" not in own:
+            self.part(StagePart, {"kind": kind}, at, where)
+        return StageSpec(
+            name=name,
+            kind=str(kind),
+            config=str(own.get("config", "")),
+            overrides={key: item for key, item in own.items() if key not in SETTINGS},
+            seeds=tuple(own["seeds"]) if isinstance(own.get("seeds"), list) else None,
+            parents=tuple(_strings(own.get("from"))),
+            cost=own.get("cost"),
+        )
 
-    def integers(self, value: Any, where: str) -> tuple[int, ...]:
-        if not isinstance(value, list) or not value or not all(type(item) is int for item in value):
-            self.fault(where, f"{value!r} is not a list of whole numbers")
-            return (0,)
-        if len(set(value)) < len(value):
-            self.fault(where, f"{value!r} repeats a seed")
-        return tuple(value)
-
-    def texts(self, value: Any, where: str) -> list[str]:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self.fault(where, f"{value!r} is not a list of names")
-            return []
-        return value
-
-    def float(self, value: Any, where: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.fault(where, f"{value!r} is not a number")
-            return 0.0
-        return float(value)
-
-    def boolean(self, value: Any, where: str) -> bool:
-        if not isinstance(value, bool):
-            self.fault(where, f"{value!r} is neither true nor false")
-            return False
-        return value
-
-    def mapping(self, value: Any, where: str, required: bool = False) -> dict[str, Any]:
-        if value is None and not required:
+    def setting(self, value: Any, at: tuple[str, ...], where: str) -> dict[str, Any]:
+        """Return what a row, a column or the table sets in one stage, with dotted keys."""
+        if not isinstance(value, Mapping):
+            self.fault(at, where, f"keys and values were expected, not {value!r:.80}")
             return {}
-        if not isinstance(value, dict):
-            self.fault(where, "must be a mapping" if value is not None else "is missing")
-            return {}
-        return {str(key): item for key, item in value.items()}
+        own = {key: item for key, item in value.items() if key in SETTINGS}
+        self.part(StagePart, own, at, where)
+        self.parents(_strings(own.get("from")), at, where)
+        if isinstance(own.get("seeds"), list):
+            self.seeds(own["seeds"], (*at, "seeds"), where)
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if key in SETTINGS:
+                continue
+            if "." not in key and not isinstance(item, Mapping):
+                # Every recipe key lies in a section, so this is a key of the stage, misspelt.
+                near = did_you_mean(key, SETTINGS)
+                self.fault((*at, key), where, f"unknown key {key}. {near} A recipe's own keys have dots: data.{key}.")
+            plain |= flatten({key: item})
+        return own | plain
 
-    def keys(self, raw: Mapping[str, Any], known: list[str], where: str) -> None:
-        for key in raw:
-            if key not in known:
-                self.fault(where, f"nothing reads {key!r}", known)
+    def parents(self, named: list[str], at: tuple[str, ...], where: str) -> None:
+        """Check that ``from`` names stages that stand before this one; ``at`` ends in the stage's name."""
+        names = [spec.name for spec in self.stages]
+        earlier = names[: names.index(at[-1])]
+        for parent in named:
+            if parent not in earlier:
+                what = "stands after it" if parent in names else did_you_mean(parent, earlier)
+                self.fault((*at, "from"), where, f"starts from {parent}, which is no earlier stage: {what}")
 
-    def unique(self, ids: list[str], kind: str) -> None:
-        for id in sorted({id for id in ids if ids.count(id) > 1}):
-            self.fault(f"{kind} {id!r}", "occurs twice (ids ignore case; give one of them another with id:)")
+    def settings(self, extra: Mapping[str, Any], at: tuple[str, ...], where: str) -> dict[str, dict[str, Any]]:
+        return {stage: self.setting(value, (*at, stage), f"{where}: {stage}") for stage, value in extra.items()}
 
-    def fault(self, where: str, what: str, known: Iterable[str] | None = None) -> None:
-        """Note a fault, with the nearest of what is known where it ends in a wrong name."""
-        hint = ""
-        if known is not None:
-            wrong = re.findall(r"'([^']*)'", what)
-            hint = ". " + did_you_mean(wrong[-1] if wrong else where.rpartition(" ")[2].strip("'"), known)
-        self.faults.append((f"{where}: " if where else "") + what + hint)
+    def column(self, key: str, value: Any) -> Column:
+        at, where = ("columns", key), f'column "{key}"'
+        own, extra = self.split(value, ColumnPart, at, where)
+        return Column(
+            id=own.id or identifier(key),
+            label=own.label or key,
+            group=own.group,
+            metric=own.metric,
+            tolerance=own.tolerance,
+            not_runnable=own.not_runnable,
+            note=own.note,
+            gate=own.gate,
+            stages=self.settings(extra, at, where),
+        )
+
+    def row(self, key: str, value: Any, runs: int | None) -> Row:
+        at, where = ("rows", key), f'row "{key}"'
+        own, extra = self.split(value, RowPart, at, where)
+        names = [spec.name for spec in self.stages]
+        for stage in own.skip:
+            if stage not in names:
+                self.fault((*at, "skip"), where, f"skips stage {stage}. {did_you_mean(stage, names)}")
+            elif stage in extra:
+                self.fault((*at, stage), where, f"sets stage {stage}, which it skips")
+        if own.cited and (extra or own.skip):
+            self.fault(at, where, "is cited, so it is not run: it can have no stages of its own")
+        runs = own.runs or (None if own.cited else runs)
+        return Row(
+            id=own.id or identifier(key),
+            label=own.label or key,
+            group=own.group,
+            cited=own.cited,
+            not_runnable=own.not_runnable,
+            paper=self.numbers(own.paper, (*at, "paper"), where, runs),
+            corrected=self.numbers(own.corrected, (*at, "corrected"), f"{where}, corrected", runs),
+            note=own.note,
+            source=own.source,
+            gate=own.gate,
+            skip=tuple(own.skip),
+            stages=self.settings(extra, at, where),
+        )
+
+    def split(self, value: Any, model: type[Part], at: tuple[str, ...], where: str) -> tuple[Part, dict[str, Any]]:
+        """Return a row's or column's own part, and what it sets in stages."""
+        names = [spec.name for spec in self.stages]
+        content = {} if value is None else value
+        if not isinstance(content, Mapping):
+            self.fault(at, where, f"keys and values were expected, not {content!r:.80}")
+            content = {}
+        extra = {key: item for key, item in content.items() if key in names}
+        own = {key: item for key, item in content.items() if key not in extra}
+        return self.part(model, own, at, where, names) or model.model_construct(**_fitting(model, own)), extra
+
+    def numbers(self, values: Any, at: tuple[str, ...], where: str, runs: int | None = None) -> dict[str, Number]:
+        """Return printed numbers by column id; ``runs`` counts for those with a spread, which one run does not have."""
+        found: dict[str, Number] = {}
+        if not isinstance(values, Mapping):
+            self.fault(at, where, f"columns and numbers were expected, not {values!r:.80}")
+            return found
+        for key in values:
+            column = self.lookup(key, self.columns, (*at, key), where, "column")
+            try:
+                number = Number.parse(self.document.texts.get((*at, key), str(values[key])))
+            except ValueError as error:
+                self.fault((*at, key), f'{where}, column "{key}"', str(error))
+                continue
+            if column is not None:
+                found[column] = replace(number, runs=number.runs or (runs if number.spread is not None else None))
+        return found
+
+    def lookup(
+        self, key: str, known: Mapping[str, Row] | Mapping[str, Column], at: tuple[str, ...], where: str, noun: str
+    ) -> str | None:
+        """Return the id that a key or an id means."""
+        ids = {item.id: item.id for item in known.values()} | {name: item.id for name, item in known.items()}
+        if key not in ids:
+            self.fault(at, where, f"there is no {noun} {key}. {did_you_mean(key, ids)}")
+        return ids.get(key)
+
+    def claims(self, claims: list[Any]) -> tuple[Claim, ...]:
+        made: list[Claim] = []
+        for index, content in enumerate(claims):
+            at = ("claims", str(index))
+            where = f"claim {content.get('id', index + 1) if isinstance(content, dict) else index + 1}"
+            if own := self.part(ClaimPart, content, at, where):
+                made.append(self.claim(own, at, where))
+                if own.id in [other.id for other in made[:-1]]:
+                    self.fault(at, where, "there are two claims of this id")
+        return tuple(made)
+
+    def claim(self, own: ClaimPart, at: tuple[str, ...], where: str) -> Claim:
+        if (own.above is None) == (own.below is None):
+            self.fault(at, where, "give one bound, above or below")
+        expr, there = own.expr, (*at, "expr")
+        return Claim(
+            id=own.id,
+            text=own.text,
+            row=self.lookup(expr.row, self.rows, there, where, "row") or "",
+            minus=self.lookup(expr.minus, self.rows, there, where, "row") if expr.minus else None,
+            column=self.lookup(expr.column, self.columns, there, where, "column") or "",
+            above=own.above,
+            below=own.below,
+            metric=own.metric,
+            source=own.source,
+            gate=own.gate,
+        )
+
+    def accepted(self, scales: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Number]]]:
+        found: dict[str, dict[str, dict[str, Number]]] = {}
+        for scale, by_row in scales.items():
+            where = f"accepted at scale {scale}"
+            self.scale(scale, ("accepted", scale), "accepted")
+            found[scale] = {}
+            for key, cells in (by_row if isinstance(by_row, Mapping) else {}).items():
+                at = ("accepted", scale, key)
+                row = self.lookup(key, self.rows, at, where, "row")
+                numbers = self.numbers(cells, at, f'{where}, row "{key}"')
+                if row is not None:
+                    found[scale][row] = numbers
+        return found
+
+    def reasons(self, reasons: list[Any]) -> tuple[Accepted, ...]:
+        made = []
+        for index, content in enumerate(reasons):
+            at, where = ("accepted_reasons", str(index)), f"accepted_reasons {index + 1}"
+            if own := self.part(ReasonPart, content, at, where):
+                self.scale(own.scale, at, where)
+                made.append(Accepted(own.scale, str(own.date), own.reason))
+        return tuple(made)
+
+    def scales(self, scales: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        made = {}
+        for scale, content in scales.items():
+            at, where = ("scales", scale), f"scale {scale}"
+            self.scale(scale, at, "scales")
+            if own := self.part(ScalePart, content, at, where):
+                self.seeds(own.seeds, (*at, "seeds"), where)
+                made[scale] = tuple(own.seeds)
+        return made
+
+    def scale(self, scale: str, at: tuple[str, ...], where: str) -> None:
+        if scale not in SCALES:
+            self.fault(at, where, f"there is no scale {scale}. {did_you_mean(scale, SCALES)}")
+
+    def seeds(self, seeds: list[int], at: tuple[str, ...], where: str) -> None:
+        if len({str(seed) for seed in seeds}) < len(seeds):
+            self.fault(at, where, "a seed is listed twice")
+
+    def unique(self, noun: str, items: Mapping[str, Row] | Mapping[str, Column]) -> None:
+        seen: dict[str, str] = {}
+        for key, item in items.items():
+            at, where = (f"{noun}s", key), f'{noun} "{key}"'
+            if not item.id:
+                self.fault(at, where, "no id can be made of its key; give it one with id:")
+            elif item.id in seen:
+                self.fault(
+                    at, where, f'has the id {item.id}, as has "{seen[item.id]}"; give one of them another with id:'
+                )
+            seen[item.id] = key
+
+    def meetings(self, table: Table) -> None:
+        """Check what only shows where a row meets a column: settings of both, stages without a recipe, metrics."""
+        runnable = set(table.runnable_cells())
+        without: dict[str, list[str]] = {}
+        unknown: set[str] = set()
+        for key, row in self.rows.items():
+            for column in self.columns.values():
+                where = f'row "{row.label}", column "{column.label}"'
+                for stage, setting in _clashes(row, column):
+                    self.fault(("rows", key, stage), where, f"{stage}: both set {setting}")
+                for spec in table.cell_stages(row.id, column.id):
+                    if not spec.config:
+                        without.setdefault(spec.name, []).append(where)
+                metric = column.metric or table.metric
+                if (row.id, column.id) in runnable and metric.partition(".")[0] not in metrics():
+                    unknown.add(metric)
+        for name, cells in without.items():
+            more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
+            self.fault(("stages", name), cells[0] + more, f"stage {name} has no config")
+        for metric in sorted(unknown):
+            file = metric.partition(".")[0]
+            near = did_you_mean(file, metrics())
+            self.fault(("metric",), "", f"metric {metric}: there is no repro/evaluation/{file}.py. {near}")
+
+
+def _clashes(row: Row, column: Column) -> Iterator[tuple[str, str]]:
+    """Yield stage and key that a row and a column both set, sections that hold the other's key included."""
+    for stage in sorted((row.stages.keys() & column.stages.keys()) - set(row.skip)):
+        for key in row.stages[stage]:
+            for other in column.stages[stage]:
+                if key == other or f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                    yield stage, max(key, other, key=len)
+
+
+@functools.cache
+def metrics() -> list[str]:
+    """Return the files of ``repro/evaluation``, which are the metrics there are; none of them is imported."""
+    return sorted(path.stem for path in (places.PACKAGE / "evaluation").glob("[!_]*.py"))
+
+
+def _paper(part: PaperPart) -> Paper:
+    return Paper(
+        title=part.title,
+        arxiv=part.arxiv,
+        table=str(part.table),
+        as_of=str(part.as_of or ""),
+        runs=part.runs,
+        source=part.source,
+    )
+
+
+def _fitting(model: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a faulty part can still be used to look for further faults."""
+    return {k: v for k, v in content.items() if k in model.model_fields and not check(model, {k: v})[1]}
+
+
+def _sound(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table's own keys of the right kind, and stand-ins for what is missing or wrong."""
+    stand_ins: dict[str, Any] = {"metric": "coco_box.AP", "seeds": [0], "columns": {}, "rows": {}}
+    faulty = {at[0] for at, _ in check(TablePart, content)[1]}
+    return stand_ins | {key: value for key, value in content.items() if key not in faulty and value is not None}
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
