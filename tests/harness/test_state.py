@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -257,6 +258,20 @@ def test_a_reused_process_number_is_not_the_holder(tmp_path: Path):
     living = Attempt(1, "here", claim._place(), os.getpid(), claim._born(os.getpid()), time.time())
     assert claim.alive(living, tmp_path)
     assert not claim.alive(replace(living, born=living.born - 1), tmp_path)
+
+
+def test_a_dead_process_that_nobody_collected_is_not_the_holder(tmp_path: Path):
+    """In containers the first process often collects nothing, and killed workers stay as zombies."""
+    child = subprocess.Popen(["sleep", "60"])
+    living = Attempt(1, "here", claim._place(), child.pid, claim._born(child.pid), time.time())
+    assert claim.alive(living, tmp_path)
+    child.kill()
+    deadline = time.monotonic() + 10
+    while claim.alive(living, tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert Path(f"/proc/{child.pid}").exists()  # it was not collected before
+    child.wait()
 
 
 def test_garbage_is_what_no_plan_needs(disk):

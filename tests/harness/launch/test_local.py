@@ -223,6 +223,19 @@ def test_killing_the_launcher_loses_no_finished_stage_and_repeats_none(world, ma
     assert {state.state for state in status(plan, world.cluster, records=world.records).values()} == {"available"}
 
 
+def test_workers_do_not_outlive_their_launcher(world, make_plan, tmp_path):
+    plan = make_plan({"long": ("train", [], {"steps": 4000, "seconds": 0.05})})
+    process = launcher(world, dump(world, plan, tmp_path), tmp_path)
+    signature = next(iter(plan.stages))
+    wait_for(lambda: (world.root / signature / "checkpoint.json").exists())
+    worker = world.notes("starts")[0]["pid"]
+    assert alive(worker)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not alive(worker))
+    assert status(plan, world.cluster, records=world.records)[signature].state == "vanished"
+
+
 def test_two_launches_at_once_share_the_work(world, make_plan, tmp_path):
     stages = {f"s{i}": ("train", [], {"steps": 3, "seconds": 0.1}) for i in range(4)}
     plan = make_plan(stages | {"last": ("evaluate", list(stages), {})})

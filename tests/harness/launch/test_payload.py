@@ -47,7 +47,7 @@ def test_a_stage_leaves_its_description_its_record_and_a_finished_attempt(engine
     assert (about["signature"], about["recipe"]) == (one.stage.signature, {"steps": 2})
     assert claim.last(one.output).state == "finished"
     assert payload.execute(one, ENTRY) == "recorded"
-    assert len(engine.notes("starts")) == 1
+    assert len(engine.notes("starts")) == claim.last(one.output).number == 1  # not even an attempt
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,20 @@ def test_a_stage_that_somebody_runs_is_not_run_twice(engine, make_plan):
     assert not (one.output / "failure.json").exists()
     threading.Timer(0.5, held.release, ["stopped"]).start()
     assert payload.execute(one, ENTRY, patience=20.0) == "ran"
+
+
+def test_a_stage_that_ended_while_we_waited_for_it_is_not_run_again(engine, make_plan, monkeypatch):
+    one = work(engine, make_plan({"a": ("train", [], {})}), "a")
+    acquire = payload._acquire
+
+    def late(work: Work, patience: float) -> Claim:
+        monkeypatch.setattr(payload, "_acquire", acquire)
+        assert payload.execute(work, ENTRY) == "ran"  # somebody else, between our look and our claim
+        return acquire(work, patience)
+
+    monkeypatch.setattr(payload, "_acquire", late)
+    assert payload.execute(one, ENTRY) == "recorded"
+    assert len(engine.notes("starts")) == 1
 
 
 def test_of_many_processes_one_runs_the_stage(engine, make_plan):
