@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +176,22 @@ def test_each_night_has_a_folder_of_its_own(tmp_path: Path) -> None:
     first = workplace("smoke", tmp_path, datetime(2024, 1, 2, 3, 4, 5))
     assert first == tmp_path / "nightly" / "smoke" / "2024-01-02T03-04-05"
     assert first != workplace("smoke", tmp_path, datetime(2024, 1, 2, 3, 4, 6))
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["run in place", "run from a spool folder"])
+def test_the_batch_script_finds_the_project_and_passes_the_list_on(tmp_path: Path, copied: bool) -> None:
+    project, spool = tmp_path / "project", tmp_path / "spool" / "job1"
+    script = (spool if copied else project / "slurm") / "nightly.sbatch"
+    program = project / ".venv" / "bin" / "repro"
+    for folder in (script.parent, program.parent):
+        folder.mkdir(parents=True)
+    (project / "pyproject.toml").touch()
+    shutil.copy(Path(__file__).parents[2] / "slurm" / "nightly.sbatch", script)
+    program.write_text('#!/bin/sh\necho "$PWD $*"; exit 1\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "SLURM_SUBMIT_DIR": str(project if copied else tmp_path)}
+    done = subprocess.run(["bash", str(script), "gpu"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == (f"{project} nightly gpu\n", 1)
 
 
 DAY = date(2024, 5, 6)
