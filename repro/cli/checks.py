@@ -190,8 +190,15 @@ def _slurm() -> Iterator[Check]:
     if missing:
         told = f"no {', '.join(missing)}; needed for slurm clusters and the tests marked slurm"
         yield Check("SLURM", "absent", told, "apt-get install slurm-wlm munge   # or log in to a node of the cluster")
+        return
+    answer = _first_line(["scontrol", "ping"], "UP")
+    if "UP" in answer:
+        yield Check("SLURM", "ok", answer)
     else:
-        yield Check("SLURM", "ok", _first_line(["sinfo", "--version"]))
+        told = "installed, but no controller answers"
+        yield Check(
+            "SLURM", "absent", told, 'slurm/devcluster up && eval "$(slurm/devcluster env)"   # or set SLURM_CONF'
+        )
 
 
 def _datasets() -> Iterator[Check]:

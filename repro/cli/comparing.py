@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -69,7 +69,8 @@ def diff(
         console = output.console()
         console.print(reporting.terminal(found.frame, found.table, console.width))
     else:
-        typer.echo(reporting.render(found.frame, found.table, chosen.value), nl=False)
+        text = reporting.render(found.frame, found.table, cast("reporting.Format", chosen.value))
+        typer.echo(text, nl=False)
     raise typer.Exit(exit_code(found.frame, strict))
 
 

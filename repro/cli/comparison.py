@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from repro.cli import names, output, plan_files
 from repro.cli.names import Selection
-from repro.errors import ClusterError, LaunchError, PlanError
+from repro.errors import ClusterError, LaunchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ def frame(
     """
     from repro.harness.diff import diff
 
-    plan = plan.select(seeds=selection.seeds)
+    plan = plan_files.narrow(plan, table, Selection(seeds=selection.seeds))
     found = diff(table, plan, records or plan_files.records(), states, against)
     if selection.rows is None and selection.columns is None:
         return found
@@ -132,13 +132,8 @@ def output_root_of(cluster: str | None) -> Path:
 
 def all_plans(table: Table) -> list[Plan]:
     """Return the plans that a table has, from paper to smoke; stale ones are left out, with a remark."""
-    from repro.harness import plan as planning
-
-    found = []
-    for scale in names.SCALES:
-        try:
-            found.append(plan_files.stored(table, scale).whole)
-        except PlanError as error:
-            if planning.path_of(table.name, scale, plan_files.folder()).exists():
-                output.remark(str(error))
-    return found
+    found = [plan for scale in names.SCALES if (plan := plan_files.glance(table.name, scale)) is not None]
+    for plan in found:
+        if not plan_files.fresh(plan, table):
+            output.remark(f"{table.name} at scale {plan.scale} was planned before the table changed: left out")
+    return [plan for plan in found if plan_files.fresh(plan, table)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import typer
 
 from repro.cli.names import SCALES
 from repro.errors import ReproError
@@ -33,12 +33,12 @@ def addresses(incomplete: str) -> list[str]:
     return [one for column in ids(name, "columns") if (one := f"{name}/{row}/{column}").startswith(incomplete)]
 
 
-def rows(ctx: Any, incomplete: str) -> list[str]:
+def rows(ctx: typer.Context, incomplete: str) -> list[str]:
     """Rows of the table on the command line, behind those that are listed already."""
     return _listed(ctx, "rows", incomplete)
 
 
-def columns(ctx: Any, incomplete: str) -> list[str]:
+def columns(ctx: typer.Context, incomplete: str) -> list[str]:
     """As ``rows``."""
     return _listed(ctx, "columns", incomplete)
 
@@ -86,7 +86,7 @@ def ids(name: str, block: str) -> list[str]:
     return [one.id for one in (found.rows if block == "rows" else found.columns)]
 
 
-def _listed(ctx: Any, block: str, incomplete: str) -> list[str]:
+def _listed(ctx: typer.Context, block: str, incomplete: str) -> list[str]:
     from repro.cli.names import table_name
 
     done, comma, start = incomplete.rpartition(",")

@@ -5,7 +5,9 @@ So a run of two rows neither hides the results of the others nor makes the table
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +36,10 @@ def records() -> Path:
 
 def resolver() -> Resolve:
     """Return the engine's function that resolves recipes; equal questions are asked once."""
-    from repro.engine.config import resolve
+    with warnings.catch_warnings():
+        # fvcore, which Detectron2 imports, decorates with torch.jit.script; torch 2.14 warns each time.
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+        from repro.engine.config import resolve
 
     seen: dict[str, Resolved] = {}
 
@@ -48,11 +53,11 @@ def resolver() -> Resolve:
 
 
 class Planned(NamedTuple):
-    """A plan of the whole table, the part of it that was selected, and the file that holds the whole."""
+    """A plan of the whole table, the part of it that was selected, and the file of the whole if it was just written."""
 
     whole: Plan
     part: Plan
-    path: Path
+    path: Path | None = None
 
 
 def make(table: Table, scale: str, selection: Selection) -> Planned:
@@ -80,24 +85,44 @@ def stored(table: Table, scale: str, selection: Selection | None = None, *, resu
     """
     from repro.harness import plan as planning
 
-    place = results / "plans" if results else folder()
-    whole = planning.read(table.name, scale, place)
+    whole = planning.read(table.name, scale, results / "plans" if results else folder())
     planning.ensure_fresh(whole, table)
-    return Planned(whole, narrow(whole, table, selection or Selection()), planning.path_of(table.name, scale, place))
+    return Planned(whole, narrow(whole, table, selection or Selection()))
+
+
+def glance(name: str, scale: str) -> Plan | None:
+    """Return the plan of a table called ``name``, fresh or stale; None where there is none that can be read."""
+    from repro.harness import plan as planning
+
+    try:
+        return planning.read(name, scale, folder())
+    except PlanError:
+        return None
+
+
+def fresh(plan: Plan, table: Table) -> bool:
+    """Return whether a plan was made from the table as it is now."""
+    from repro.harness import plan as planning
+
+    try:
+        planning.ensure_fresh(plan, table)
+    except PlanError:
+        return False
+    return True
 
 
 def narrow(whole: Plan, table: Table, selection: Selection) -> Plan:
-    """Return the selected cells of a plan with the stages that they need.
+    """Return the selected cells of a plan, with the stages that lead to them.
 
     Raises:
         PlanError: no cell is left.
     """
-    if not selection:
-        return whole
-    part = whole.select(selection.rows, selection.columns, selection.seeds)
-    if not part.cells:
-        raise PlanError(f"nothing of{selection.options()} can be run: {_why_empty(whole, table, selection)}")
-    return part
+    cells = tuple(cell for cell in whole.cells if selection.holds(cell.row, cell.column, cell.seed))
+    if not cells:
+        raise PlanError(f"nothing of{selection.options() or ' it'} can be run: {_why_empty(whole, table, selection)}")
+    needed = {signature for cell in cells for signature in cell.stages}
+    stages = {signature: stage for signature, stage in whole.stages.items() if signature in needed}
+    return dataclasses.replace(whole, stages=stages, cells=cells)
 
 
 def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:

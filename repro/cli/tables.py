@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repro.cli import faults, names, options, output, plan_files
-from repro.errors import PlanError, ReproError, TableError
+from repro.errors import ReproError, TableError
 
 if TYPE_CHECKING:
     from repro.harness.table import Column, Row, Table
@@ -53,7 +53,6 @@ def list_(
 def _listed(name: str) -> dict[str, Any]:
     """Return a table's title and, for each scale that is planned, how many cells are done."""
     from repro.harness import places, record, table
-    from repro.harness import plan as planning
 
     declared: Table | None
     try:
@@ -62,12 +61,11 @@ def _listed(name: str) -> dict[str, Any]:
         declared = None
     scales = {}
     for scale in names.SCALES:
-        try:
-            plan = planning.read(name, scale, plan_files.folder())
-        except PlanError:
+        plan = plan_files.glance(name, scale)
+        if plan is None:
             continue
         done = sum(record.exists(cell.stages[-1], plan_files.records()) for cell in plan.cells)
-        stale = declared is not None and plan.digest != declared.digest
+        stale = declared is not None and not plan_files.fresh(plan, declared)
         scales[scale] = {"done": done, "cells": len(plan.cells), "stale": stale}
     return {"table": name, "title": declared.title if declared else None, "scales": scales}
 

@@ -201,7 +201,6 @@ def _follow(path: Path, made: Plan, chosen: Stage, where: Any) -> None:
     """Print what is added to a log until its stage is neither running nor waiting, or until Ctrl-C."""
     from repro.harness import launch
 
-    part = made.select(seeds=None)
     looked = 0.0
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -212,7 +211,7 @@ def _follow(path: Path, made: Plan, chosen: Stage, where: Any) -> None:
                     continue
                 if time.monotonic() - looked > where.poll_seconds:
                     looked = time.monotonic()
-                    if not launch.status(part, where, records=plan_files.records())[chosen.signature].live:
+                    if not launch.status(made, where, records=plan_files.records())[chosen.signature].live:
                         typer.echo(file.read(), nl=False)
                         return
                 time.sleep(POLL_SECONDS)
