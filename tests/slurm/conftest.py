@@ -59,6 +59,10 @@ class Slurm:
             assert time.monotonic() < end, f"waited in vain: {what}"
             time.sleep(0.1)
 
+    def restarts(self, job: str) -> int:
+        """Return how often SLURM started the job again."""
+        return int(self("scontrol", "show", "job", job).partition("Restarts=")[2].split()[0])
+
     def lose_node_of(self, job: str) -> None:
         """Let the node of a job die: its daemon, then the job's keepers and processes, all without a last word."""
         node = self("squeue", "-h", "-j", job, "-o", "%N")
