@@ -133,14 +133,17 @@ def luma(pixels: np.ndarray) -> np.ndarray:
 
 
 def adjust(pixels: np.ndarray, kind: int, factors: np.ndarray) -> np.ndarray:
-    """Blend crops [N, H, W, 3] with black (kind 0: brightness), mean grey (1: contrast) or grey (2: saturation)."""
+    """Blend crops [N, H, W, 3] with black (kind 0: brightness), mean grey (1: contrast) or grey (2: saturation).
+
+    Works in place, and returns the crops.
+    """
     weight = factors[:, None, None, None]
-    if kind == 0:
-        return np.clip(pixels * weight, 0, 255)
-    other = luma(pixels)
+    other = np.float32(0) if kind == 0 else luma(pixels)
     if kind == 1:
         other = other.mean((1, 2), keepdims=True)
-    return np.clip(other + weight * (pixels - other), 0, 255)
+    pixels *= weight
+    pixels += (1 - weight) * other
+    return np.clip(pixels, 0, 255, out=pixels)
 
 
 def shift_hue(pixels: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -149,5 +152,5 @@ def shift_hue(pixels: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         return pixels
     count, height, width, _ = pixels.shape
     hsv = cv2.cvtColor(pixels.reshape(count * height, width, 3), cv2.COLOR_RGB2HSV).reshape(pixels.shape)
-    hsv[..., 0] = (hsv[..., 0] + 360 * shifts[:, None, None]) % 360
+    hsv[..., 0] += 360 * (shifts[:, None, None] % 1)  # OpenCV takes hues past 360 degrees, but not below 0
     return cv2.cvtColor(hsv.reshape(count * height, width, 3), cv2.COLOR_HSV2RGB).reshape(pixels.shape)
