@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from repro.errors import PlanError
-from repro.harness import availability, claim, gc, record, state
-from repro.harness.claim import Attempt, Claim, HeldError
+from repro.harness import availability, record, state
+from repro.harness.claim import Claim
 from repro.harness.launch import payload
 from repro.harness.plan import Cell, Plan, Stage
 from repro.harness.record import Record
@@ -162,7 +161,8 @@ def test_a_living_holder_is_running_with_its_progress_and_a_dead_one_has_vanishe
     assert disk.to_run() == [TRAIN, EVALUATE]
     held.release("stopped")
     assert disk.states()[ENCODER].reason == "stopped; goes on from its last checkpoint"
-    _forge(disk.root / ENCODER, 2, pid=2**22 + 1)
+    dead = replace(Claim.acquire(disk.root / ENCODER).attempt, pid=2**22 + 1)
+    (disk.root / ENCODER / "attempts" / "2.json").write_text(json.dumps(dead.__dict__))
     vanished = disk.states()[ENCODER]
     assert (vanished.state, vanished.attempt) == ("vanished", 2)
 
@@ -215,101 +215,3 @@ def test_a_survey_of_many_stages_lists_no_folder(disk, monkeypatch):
     for module, name in ((os, "listdir"), (os, "scandir"), (Path, "iterdir"), (Path, "glob"), (Path, "rglob")):
         monkeypatch.setattr(module, name, refuse)
     assert disk.names() == ["available", "available", "to run"]
-
-
-def test_only_one_of_many_takers_gets_a_stage(tmp_path: Path):
-    first = Claim.acquire(tmp_path)
-    with pytest.raises(HeldError, match=f"process {os.getpid()}"):
-        Claim.acquire(tmp_path)
-    first.release("failed")
-    second = Claim.acquire(tmp_path)
-    assert second.attempt.number == 2
-    second.release("finished")
-    assert claim.last(tmp_path).state == "finished"
-
-
-def test_a_holder_on_another_machine_is_dead_when_its_heart_stops(tmp_path: Path):
-    path = _forge(tmp_path, 1, place="another machine")
-    with pytest.raises(HeldError):
-        Claim.acquire(tmp_path)
-    long_ago = time.time() - 2 * claim.STALE
-    os.utime(path, (long_ago, long_ago))
-    taken = Claim.acquire(tmp_path)
-    assert taken.attempt.number == 2
-    taken.release("finished")
-
-
-def test_a_requeued_job_takes_over_from_its_former_self(tmp_path: Path):
-    _forge(tmp_path, 1, place="a node that went down", job="12", restart=0)
-    with pytest.raises(HeldError):
-        Claim.acquire(tmp_path, job="13", restart=1)
-    taken = Claim.acquire(tmp_path, job="12", restart=1)
-    assert taken.attempt.number == 2
-    taken.release("finished")
-
-
-def test_the_newest_of_many_attempts_is_found(tmp_path: Path):
-    for number in range(1, 40):
-        _forge(tmp_path, number, pid=2**22 + 1)
-        assert claim.last(tmp_path).number == number
-
-
-def test_a_reused_process_number_is_not_the_holder(tmp_path: Path):
-    living = Attempt(1, "here", claim._place(), os.getpid(), claim._born(os.getpid()), time.time())
-    assert claim.alive(living, tmp_path)
-    assert not claim.alive(replace(living, born=living.born - 1), tmp_path)
-
-
-def test_a_dead_process_that_nobody_collected_is_not_the_holder(tmp_path: Path):
-    """In containers the first process often collects nothing, and killed workers stay as zombies."""
-    child = subprocess.Popen(["sleep", "60"])
-    living = Attempt(1, "here", claim._place(), child.pid, claim._born(child.pid), time.time())
-    assert claim.alive(living, tmp_path)
-    child.kill()
-    deadline = time.monotonic() + 10
-    while claim.alive(living, tmp_path):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert Path(f"/proc/{child.pid}").exists()  # it was not collected before
-    child.wait()
-
-
-def test_garbage_is_what_no_plan_needs(disk):
-    disk.measure(TRAIN)
-    (disk.root / TRAIN / "checkpoint_0000001.pth").write_bytes(b"x" * 100)
-    payload.write_failure(disk.work(ENCODER), "ValueError", "old")
-    stray = disk.root / ("d" * 12)
-    (stray / "attempts").mkdir(parents=True)
-    (stray / "model_final.pth").write_bytes(b"x" * 50)
-    running = Claim.acquire(disk.root / ("e" * 12))
-    (disk.root / "datasets").mkdir()
-    (disk.root / "f00000000000").mkdir()  # not ours: nothing of a stage in it
-
-    found = gc.gc([disk.plan], disk.root, records=disk.records, dry_run=True)
-    assert {(g.path.name, g.bytes) for g in found} == {("checkpoint_0000001.pth", 100), ("d" * 12, 50)}
-    assert stray.exists()
-    gc.gc([disk.plan], disk.root, records=disk.records)
-    running.release("finished")
-    left = {path.name for path in disk.root.iterdir()}
-    assert left == {ENCODER, TRAIN, "e" * 12, "datasets", "f00000000000"}
-    assert (disk.root / TRAIN / "model_final.pth").exists()
-    assert gc.gc([], disk.root, records=disk.records)  # without a plan nothing is needed
-    assert not (disk.root / TRAIN).exists()
-
-
-def _forge(output: Path, number: int, **more) -> Path:
-    """Write an attempt of somebody else's."""
-    (output / "attempts").mkdir(parents=True, exist_ok=True)
-    attempt = Attempt(
-        number,
-        more.get("host", "elsewhere"),
-        more.get("place", claim._place()),
-        more.get("pid", 1),
-        more.get("born", 7),
-        time.time(),
-        more.get("job", ""),
-        more.get("restart", 0),
-    )
-    path = output / "attempts" / f"{number}.json"
-    path.write_text(json.dumps(attempt.__dict__))
-    return path

@@ -137,3 +137,17 @@ def make_plan() -> Callable[..., Plan]:
 
 def signature_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+@pytest.fixture
+def slurm_task(monkeypatch):
+    """A task of a SLURM job as its environment shows it; what ``export`` sets is taken back."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+    def enter(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+
+    return enter

@@ -17,7 +17,7 @@ import pytest
 
 from repro.harness import claim, record, state
 from repro.harness.claim import Claim, HeldError
-from repro.harness.launch import distributed, payload
+from repro.harness.launch import payload
 from repro.harness.work import Work
 
 ENTRY = "fake_engine:run"
@@ -233,54 +233,6 @@ def test_the_first_task_to_fail_is_the_cause(engine, make_plan):
     assert payload.write_failure(one, "ValueError", "first")
     assert not payload.write_failure(one, "ConnectionError", "because of the first")
     assert failure(one)["message"] == "first"
-
-
-@pytest.fixture
-def slurm_task(monkeypatch):
-    """A task of a SLURM job as its environment shows it; what ``export`` sets is taken back."""
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
-    def enter(**variables: str) -> None:
-        for name, value in variables.items():
-            monkeypatch.setenv(f"SLURM_{name}", value)
-
-    return enter
-
-
-def test_torchs_environment_comes_from_slurms(slurm_task, monkeypatch):
-    slurm_task(NTASKS="12", PROCID="9", LOCALID="1", NODEID="1", JOB_ID="77", STEP_NODELIST="gpu[007-008]")
-    slurm_task(STEP_TASKS_PER_NODE="8,4")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert distributed.export() == 9
-    expected = {"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "12", "LOCAL_WORLD_SIZE": "4", "MASTER_ADDR": "gpu007"}
-    assert {name: os.environ[name] for name in expected} == expected
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"  # a job that was given GPU 3 must not move to GPU 1
-    port = os.environ["MASTER_PORT"]
-    slurm_task(PROCID="0", LOCALID="0")
-    assert distributed.export() == 0
-    assert os.environ["MASTER_PORT"] == port  # the same for all tasks
-    slurm_task(RESTART_COUNT="1")
-    distributed.export()
-    assert os.environ["MASTER_PORT"] != port  # the old one may still be in use
-    monkeypatch.setenv("REPRO_MASTER_ADDR", "127.0.0.1")
-    distributed.export()
-    assert os.environ["MASTER_ADDR"] == "127.0.0.1"
-
-
-def test_a_job_of_one_task_is_not_distributed(slurm_task):
-    slurm_task(NTASKS="1", PROCID="0")
-    assert distributed.export() == 0
-    assert "RANK" not in os.environ
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("n1", "n1"), ("n1,n2", "n1"), ("gpu[07-09,12]", "gpu07"), ("gpu[3,5],x", "gpu3"), ("a[1-2]-ib", "a1-ib")],
-)
-def test_the_first_host_of_a_node_list(nodes: str, first: str):
-    assert distributed.first_host(nodes) == first
 
 
 def test_other_tasks_run_beside_the_first_without_a_claim_of_their_own(engine, make_plan, slurm_task):
