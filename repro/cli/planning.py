@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,9 @@ import typer
 from repro.cli import comparison, names, options, output, plan_files
 
 if TYPE_CHECKING:
+    from repro.harness.explain import Explanation
+    from repro.harness.library import Library
     from repro.harness.plan import Plan
-    from repro.harness.state import StageState
     from repro.harness.table import Column, Row, Table
 
 
@@ -43,7 +44,7 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Work out the stages of a table, write the plan's file, and say what is shared, what is done and what it costs."""
-    from repro.harness import state
+    from repro.harness import explain, library, state
 
     declared = names.load_table(table)
     selection = names.select(declared, rows, columns, seeds)
@@ -51,7 +52,8 @@ def plan(
     states = comparison.states_of(made, cluster)
     todo = state.to_run(made, states, retry=True)
     root = comparison.output_root_of(cluster)
-    explained = _explain(made, states) if why or as_json else {}
+    known = library.load(plan_files.records())
+    explained = explain.explain(made, known, states) if why or as_json else []
     summary = {
         "table": made.table,
         "scale": made.scale,
@@ -64,12 +66,12 @@ def plan(
         "states": Counter(one.state for one in states.values()),
         "to_run": todo,
         "disk": _disk(made, root),
-        "cost": _cost(made, todo),
+        "cost": _cost(made, todo, known),
     }
     if as_json:
         output.say_json(summary | {"stages": explained})
     else:
-        _print(summary, explained, made, states)
+        _print(summary, explained, made)
 
 
 def _kinds(made: Plan) -> list[dict[str, Any]]:
@@ -88,24 +90,15 @@ def _kinds(made: Plan) -> list[dict[str, Any]]:
     return found
 
 
-def _explain(made: Plan, states: Mapping[str, StageState]) -> dict[str, Any]:
-    from repro.harness import plan as planning
+def _cost(made: Plan, todo: Mapping[str, str], known: Library) -> list[dict[str, Any]]:
+    """Return what the stages to run will cost: a range for each basis of an estimate. Bases are not added up."""
+    from repro.harness import cost
 
-    return {one.signature: one for one in planning.explain(made, plan_files.records(), states)}
-
-
-def _cost(made: Plan, todo: Mapping[str, str]) -> dict[str, Any]:
-    """Return the GPU-hours of the stages to run, as ranges by the basis of the estimate; each basis is kept apart."""
-    from repro.harness import plan as planning
-
-    found: dict[str, dict[str, float]] = {}
-    for signature in todo:
-        cost = planning.cost(made.stages[signature], plan_files.records())
-        block = found.setdefault(cost.basis, {"stages": 0, "low": 0.0, "high": 0.0})
-        block["stages"] += 1
-        block["low"] += cost.low or 0.0
-        block["high"] += cost.high or 0.0
-    return found
+    sums = cost.total(cost.cost(made.stages[signature], known) for signature in todo)
+    return [
+        {"basis": basis, "unit": unit, "stages": count, "low": low, "high": high}
+        for (basis, unit), (count, low, high) in sums.items()
+    ]
 
 
 def _disk(made: Plan, root: Path) -> dict[str, Any]:
@@ -128,7 +121,7 @@ def _not_runnable(declared: Table) -> dict[str, str]:
     return {one.id: one.not_runnable for one in others if one.not_runnable}
 
 
-def _print(summary: dict[str, Any], explained: dict[str, Any], made: Plan, states: Mapping[str, StageState]) -> None:
+def _print(summary: dict[str, Any], explained: list[Explanation], made: Plan) -> None:
     cited = f", {len(summary['cited'])} cited" if summary["cited"] else ""
     waiting = f", {len(summary['not_runnable'])} rows or columns not runnable yet" if summary["not_runnable"] else ""
     cells = output.counted(summary["cells"], "cell")
@@ -146,21 +139,23 @@ def _print(summary: dict[str, Any], explained: dict[str, Any], made: Plan, state
     disk = summary["disk"]
     used, free = output.size(disk["used_bytes"]), output.size(disk["free_bytes"])
     output.say(f"  disk: {used} under {disk['output_root']}, {free} free")
-    for signature, one in explained.items():
-        stage = made.stages[signature]
-        output.say(f"  {signature}  {stage.kind:8}  {states[signature].state:9}  {stage.label}: {one.reason}")
+    for one in explained:
+        stage = made.stages[one.signature]
+        output.say(f"  {one.signature}  {stage.kind:8}  {one.state:9}  {stage.label}: {one.reason}")
 
 
-def cost_lines(cost: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Write the estimate: one line a basis, and none for stages whose cost nobody knows but how many they are."""
+def cost_lines(cost: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Write the estimate: one line a basis; of stages whose cost nobody knows, how many they are."""
     lines = []
-    for basis, block in cost.items():
-        stages = output.counted(int(block["stages"]), "stage")
-        if basis == "unknown":
+    for block in cost:
+        stages = output.counted(block["stages"], "stage")
+        if block["basis"] == "unknown":
             lines.append(f"cost unknown for {stages}")
         else:
             low, high = _hours(block["low"]), _hours(block["high"])
-            lines.append(f"GPU-hours, {basis}: {low if low == high else f'{low} to {high}'} for {stages}")
+            lines.append(
+                f"{block['unit']}, {block['basis']}: {low if low == high else f'{low} to {high}'} for {stages}"
+            )
     return lines
 
 
