@@ -90,8 +90,10 @@ def _listed(ctx: typer.Context, block: str, incomplete: str) -> list[str]:
     from repro.cli.names import table_name
 
     done, comma, start = incomplete.rpartition(",")
-    given = ctx.params.get("table") or ctx.params.get("address")
-    if not given:
+    # While an option still lacks its value, the words before it are not assigned to arguments yet.
+    words = [ctx.params.get("table"), ctx.params.get("address"), *ctx.args]
+    given = next((str(word) for word in words if word), None)
+    if given is None:
         return []
     try:
         found = ids(table_name(given), block)

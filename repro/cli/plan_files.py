@@ -36,17 +36,17 @@ def records() -> Path:
 
 def resolver() -> Resolve:
     """Return the engine's function that resolves recipes; equal questions are asked once."""
-    with warnings.catch_warnings():
-        # fvcore, which Detectron2 imports, decorates with torch.jit.script; torch 2.14 warns each time.
-        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
-        from repro.engine.config import resolve
+    from repro.engine.config import resolve
 
     seen: dict[str, Resolved] = {}
 
     def remembering(config: str, overrides: Mapping[str, Any], scale: str) -> Resolved:
         key = json.dumps([config, overrides, scale], sort_keys=True, default=str)
         if key not in seen:
-            seen[key] = resolve(config, overrides, scale)
+            with warnings.catch_warnings():
+                # fvcore, which comes with the first recipe, decorates with torch.jit.script; torch 2.14 warns of it.
+                warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+                seen[key] = resolve(config, overrides, scale)
         return seen[key]
 
     return remembering

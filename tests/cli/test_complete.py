@@ -32,7 +32,7 @@ def offered(bench: Any, line: str) -> list[str]:
         ("repro sta", ["status"]),
         ("repro show toy/", ["toy/table1"]),
         ("repro run toy/table1 --scale t", ["tiny"]),
-        ("repro run toy/table1 --rows Plain,b", []),
+        ("repro run toy/table1 --rows Plain,b", ["Plain,better"]),
         ("repro run toy/table1 --rows plain,b", ["plain,better"]),
         ("repro run toy/table1 --columns 1", ["1%", "10%"]),
     ],
