@@ -8,6 +8,7 @@ carries the batch's name as its comment. So whoever comes next finds the job, wh
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +27,8 @@ from repro.harness.launch.request import Launched, Request, What
 from repro.harness.launch.sbatch import Sender
 from repro.harness.state import Observation, StageState
 
+LOG = logging.getLogger(__name__)
 T = TypeVar("T")
-States = Mapping[str, StageState]
 
 TURN_SECONDS = 900.0  # how long to wait for somebody else's submission to end
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0)  # between calls of a controller that is away
@@ -122,7 +123,7 @@ def _turn(root: Path) -> Iterator[Claim]:
     Raises:
         LaunchError: somebody else did not end within ``TURN_SECONDS``.
     """
-    end = time.monotonic() + TURN_SECONDS
+    end, told = time.monotonic() + TURN_SECONDS, False
     while True:
         try:
             turn = Claim.acquire(root / batches.BATCHES / "turns")
@@ -130,6 +131,9 @@ def _turn(root: Path) -> Iterator[Claim]:
         except HeldError as error:
             if time.monotonic() > end:
                 raise LaunchError(f"another submission has not ended: {error}") from error
+            if not told:
+                LOG.info("another submission is %s; waiting for its end", error)
+            told = True
             time.sleep(0.2)
     try:
         yield turn
@@ -142,9 +146,14 @@ def _patiently(ask: Callable[[], T]) -> T:
     for pause in PAUSES:
         try:
             return ask()
-        except QueueAwayError:
-            time.sleep(pause)
+        except QueueAwayError as error:
+            _wait_for_controller(error, pause)
     return ask()
+
+
+def _wait_for_controller(error: QueueAwayError, pause: float) -> None:
+    LOG.warning("%s; trying again in %g s", error, pause)
+    time.sleep(pause)
 
 
 def _submit_all(request: Request, launched: Launched, snapshot: Path, turn: Claim) -> None:
@@ -181,10 +190,10 @@ def _send(request: Request, group: grouping.Group, kind: str, snapshot: Path, tu
         try:
             job = sender.send()
             break
-        except QueueAwayError:
+        except QueueAwayError as error:
             if pause is None:
                 raise
-            time.sleep(pause)
+            _wait_for_controller(error, pause)
         except LaunchError:
             batches.withdraw(made)
             raise
