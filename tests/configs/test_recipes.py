@@ -1,0 +1,66 @@
+"""Every recipe at every scale: it resolves, loading others first changes nothing, and what it describes can be built."""
+
+import json
+
+import pytest
+
+from repro.configs.scales import combine, moved
+from repro.engine import config
+
+RECIPES = [name for name in config.recipes() if not name.startswith("common/")] + [
+    "common/encoder_swav.py",
+    "common/encoder_supervised.py",
+    "common/evaluate_coco_val2017.py",
+]
+
+
+def test_some_recipes_were_found():
+    assert {"detreg/propose_coco.py", "detreg/pretrain_coco.py", "detreg/finetune_coco_percent.py"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("scale", config.SCALES)
+def test_recipes_do_not_change_each_other(scale):
+    forwards = [json.dumps(config.resolve(name, {}, scale)) for name in RECIPES]
+    backwards = [json.dumps(config.resolve(name, {}, scale)) for name in reversed(RECIPES)]
+    assert forwards == backwards[::-1]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_scale_keeps_every_class_and_changes_something(name):
+    def targets(recipe):
+        return {key: value for key, value in config.dotted(recipe) if key.endswith("_target_")}
+
+    paper, *smaller = (config.resolve(name, {}, scale).recipe for scale in config.SCALES)
+    for recipe in smaller:
+        assert targets(recipe) == targets(paper)
+        assert recipe != paper
+        assert "coco" not in json.dumps(recipe["data"]["dataset"])
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "model" in config.load(name)])
+def test_models_can_be_built_at_small_scales(name):
+    for scale in ("small", "tiny", "smoke"):
+        model = config.build(config.resolve(name, {}, scale).recipe["model"])
+        assert sum(parameter.numel() for parameter in model.parameters()) < 3_000_000
+
+
+def test_paper_values_of_table_5():
+    """Against the authors' configurations, and parameter counts of the authors' classes."""
+    pretrain = config.resolve("detreg/pretrain_coco.py").recipe
+    finetune = config.resolve("detreg/finetune_coco_percent.py", {"data.percent": 1}).recipe
+    assert (pretrain["train"]["epochs"], pretrain["train"]["lr_drops"]) == (50, [40])
+    assert pretrain["data"]["total_batch_size"] == 192
+    assert pretrain["optimizer"]["lr_factors"]["backbone"] == 0
+    assert (finetune["train"]["epochs"], finetune["train"]["lr_drops"]) == (2000, [])
+    assert finetune["data"]["total_batch_size"] == 24
+    assert finetune["optimizer"]["lr"] == 2e-4
+    detector = config.build(finetune["model"])
+    classes, dim = 91, 256  # the published head has 91 outputs, ours has 80
+    count = sum(parameter.numel() for parameter in detector.parameters()) + (classes - 80) * (dim + 1)
+    assert count == 40_069_665
+
+
+def test_scales_are_combined_and_moved():
+    one, two = {"tiny": {"model.a": 1, "data.b": 2}}, {"tiny": {"data.b": 3}, "smoke": {"model": 4}}
+    assert combine(one, two) == {"tiny": {"model.a": 1, "data.b": 3}, "smoke": {"model": 4}}
+    assert moved(one, "model", "model.detector") == {"tiny": {"model.detector.a": 1, "data.b": 2}}
