@@ -107,9 +107,9 @@ def report(
     output_folder: options.Output = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the comparison of each planned table as Markdown and CSV into results/tables/.
+    """Write the comparison of each table as Markdown and CSV into results/tables/.
 
-    Without --scale at each scale that is planned; without TABLE for all tables.
+    Without --scale at each scale that has results; without TABLE for all tables.
     """
     from repro.harness import places, table
     from repro.harness import report as reporting
@@ -122,10 +122,13 @@ def report(
         )
         for plan in plans:
             frame = comparison.frame(declared, plan, Selection(), comparison.states_of(plan, cluster))
+            if scale is None and not frame["n"].any():
+                output.remark(f"{name} at scale {plan.scale}: planned, and nothing is measured yet")
+                continue
             paths = reporting.write(frame, declared, places.results() / "tables")
             written.append({"table": name, "scale": plan.scale, "files": paths})
     if not written:
-        raise PlanError("no table is planned, so there is nothing to report: run `repro plan TABLE` first")
+        raise PlanError("nothing is measured, so there is nothing to report: `repro run TABLE` first")
     if as_json:
         output.say_json(written)
         return

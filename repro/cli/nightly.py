@@ -74,7 +74,7 @@ def _run(name: str, as_json: bool) -> None:
     from repro.harness import nightly as nights
 
     listed = _load(name)
-    folder = nights.workplace(listed.name, names.load_cluster(listed.cluster).output_root)
+    folder = _make(nights.workplace(listed.name, names.load_cluster(listed.cluster).output_root))
     output.remark(f"nightly {name}: {output.counted(len(listed.tables), 'table')} on {listed.cluster}, in {folder}")
     account = nights.nightly(listed, _task, folder)
     if as_json:
@@ -84,6 +84,19 @@ def _run(name: str, as_json: bool) -> None:
         if account.exit_code:
             output.remark(f"If that is meant: repro nightly {name} --accept 'REASON'")
     raise typer.Exit(account.exit_code)
+
+
+def _make(folder: Path) -> Path:
+    """Make an empty folder for a night; its name gets a number when another night began in the same second."""
+    number, made = 1, folder
+    while True:
+        try:
+            made.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            made = folder.with_name(f"{folder.name}.{number}")
+        else:
+            return made
 
 
 def _load(name: str) -> Nightly:

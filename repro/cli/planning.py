@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from repro.harness.plan import Plan
     from repro.harness.table import Column, Row, Table
 
+KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")  # in the order in which they run
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -75,18 +77,17 @@ def plan(
 
 
 def _kinds(made: Plan) -> list[dict[str, Any]]:
-    """Return for each kind of stage how many there are, and by how many of which they are shared."""
-    users: Counter[str] = Counter()
-    using: dict[str, str] = {}
+    """Return for each kind of stage how many there are, and how many stages of which kind share one of them."""
+    users: dict[str, Counter[str]] = {signature: Counter() for signature in made.stages}
     for stage in made.stages.values():
         for parent in stage.parents.values():
-            users[parent] += 1
-            using.setdefault(made.stages[parent].kind, stage.kind)
-    counts = Counter(stage.kind for stage in made.stages.values())
+            users[parent][stage.kind] += 1
     found = []
-    for kind, count in counts.items():
-        most = max(users[stage.signature] for stage in made.stages.values() if stage.kind == kind)
-        found.append({"kind": kind, "stages": count, "most_users": most, "used_by": using.get(kind)})
+    for kind in KINDS:
+        shared = [users[stage.signature].most_common(1) for stage in made.stages.values() if stage.kind == kind]
+        by, most = max((one[0] for one in shared if one), key=lambda one: one[1], default=(None, 0))
+        if shared:
+            found.append({"kind": kind, "stages": len(shared), "most_users": most, "used_by": by})
     return found
 
 

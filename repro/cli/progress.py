@@ -60,7 +60,7 @@ class Lines:
             return
         if event.what in BEGUN:
             self.started.setdefault(event.signature, now)
-            self._tell(event, BEGUN[event.what], event.reason)
+            self._tell(event, BEGUN[event.what], "" if event.reason == "never run" else event.reason)
             return
         self.ended += event.what != "stopped"
         took = output.duration(now - self.started[event.signature]) if event.signature in self.started else ""

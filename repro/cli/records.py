@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,7 +102,7 @@ def _lines(one: Record) -> list[str]:
     ]
     lines += [f"  starts from {name} {signature}" for name, signature in one.parents.items()]
     lines += [f"  data {name} {mark}" for name, mark in one.datasets.items()]
-    lines += [f"  {name} {value:.4g}" for name, value in one.metrics.items()]
+    lines += [f"  {name} {'undefined' if math.isnan(value) else f'{value:.4g}'}" for name, value in one.metrics.items()]
     lines += [f"  file {entry['file']} ({output.size(entry['bytes'])})" for entry in one.files()]
     return lines + ([f"  {one.remark}"] if one.remark else [])
 

@@ -96,11 +96,13 @@ def test_why_lists_suspects(measured: Any) -> None:
     assert measured.call("why", "table1/better/1%", "--scale", "tiny", "--json").json["verdict"] == "no reference"
 
 
-def test_report_writes_every_scale_that_is_planned(measured: Any) -> None:
+def test_report_writes_every_scale_that_has_results(measured: Any) -> None:
     measured.call("plan", "toy/table1", "--scale", "small")
-    written = measured.call("report", "--json").json
-    assert [one["scale"] for one in written] == ["small", "tiny"]
+    done = measured.call("report", "--json")
+    assert [one["scale"] for one in done.json] == ["tiny"]
+    assert "toy/table1 at scale small: planned, and nothing is measured yet" in done.err
     assert "| Better |" in (measured.results / "tables" / "toy-table1.tiny.md").read_text()
+    measured.call("report", "toy/table1", "--scale", "small")
     assert (measured.results / "tables" / "toy-table1.small.csv").exists()
 
 
