@@ -9,6 +9,10 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit: the entry point of ``repro`` and of ``python -m repro``."""
+    import warnings
+
     from repro.cli.app import app
 
+    # fvcore, which comes with Detectron2, decorates with torch.jit.script when it is imported; torch 2.14 warns of it.
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
     app(prog_name="repro")

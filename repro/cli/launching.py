@@ -82,10 +82,11 @@ def run(
     if dry_run:
         _say_foreseen(job, foreseen, as_json)
         return
-    output.remark(_heading(job, foreseen))
+    live = sum(one.live for one in launch.status(made, job.cluster, records=plan_files.records()).values())
+    output.remark(_heading(job, foreseen, live))
     settings |= {"wait": wait, "allow_dirty": allow_dirty or None, "entry": launch.ENTRY}
     try:
-        with progress.display(len(foreseen.todo), on_terminal=sys.stderr.isatty()) as shown:
+        with progress.display(len(foreseen.todo) + live, on_terminal=sys.stderr.isatty()) as shown:
             launched = launch.launch(made, job.cluster, on_event=shown, **settings)
     except KeyboardInterrupt:
         launched = launch.Launched(todo=foreseen.todo, interrupted=True)
@@ -127,11 +128,12 @@ def _refuse_by_accident(scale: str, where: Cluster) -> None:
         )
 
 
-def _heading(job: Job, foreseen: Launched) -> str:
+def _heading(job: Job, foreseen: Launched, live: int = 0) -> str:
     made = job.planned.part
-    done = len(made.stages) - len(foreseen.todo) - len(foreseen.failed) - len(foreseen.blocked)
+    done = len(made.stages) - live - len(foreseen.todo) - len(foreseen.failed) - len(foreseen.blocked)
     counts = f"{output.counted(len(made.stages), 'stage')}, {len(foreseen.todo)} to run"
-    counts += f", {done} done, running or not needed" if done else ""
+    counts += f", {live} running or queued" if live else ""
+    counts += f", {done} done or not needed" if done else ""
     counts += f", {len(foreseen.failed)} failed before (--retry starts them again)" if foreseen.failed else ""
     counts += f", {len(foreseen.blocked)} behind those" if foreseen.blocked else ""
     return f"{made.table} at scale {made.scale} on {job.named}: {counts}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,10 +42,7 @@ def resolver() -> Resolve:
     def remembering(config: str, overrides: Mapping[str, Any], scale: str) -> Resolved:
         key = json.dumps([config, overrides, scale], sort_keys=True, default=str)
         if key not in seen:
-            with warnings.catch_warnings():
-                # fvcore, which comes with the first recipe, decorates with torch.jit.script; torch 2.14 warns of it.
-                warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
-                seen[key] = resolve(config, overrides, scale)
+            seen[key] = resolve(config, overrides, scale)
         return seen[key]
 
     return remembering

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli import names, options, output, plan_files
+from repro.cli import comparison, names, options, output, plan_files
 from repro.cli.names import Selection
 from repro.cli.progress import where_it_is
 from repro.errors import PlanError
@@ -135,7 +135,7 @@ def logs(
 
     where = names.load_cluster(cluster)
     made, selection = _cell_or_table(address, scale, seed)
-    states = launch.status(made, where, records=plan_files.records())
+    states = comparison.states_of(made, where)
     chosen = _choose(made, selection, stage, states)
     files = launch.logs(made, chosen.signature, where)
     failed = launch.failure(made, chosen.signature, where)

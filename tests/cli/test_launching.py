@@ -28,7 +28,7 @@ def test_run_again_repeats_nothing(bench: Any) -> None:
     before = sorted(bench.records.iterdir())
     done = bench.run(*PART)
     assert done.code == 0
-    assert "0 to run, 10 done" in done.err
+    assert "0 to run, 10 done or not needed" in done.err
     assert sorted(bench.records.iterdir()) == before
 
 
@@ -99,3 +99,18 @@ def test_a_dead_terminal_does_not_hide_the_exit_code(bench: Any) -> None:
     done.wait(60)
     assert "Traceback" not in told
     assert done.returncode not in (-signal.SIGKILL, 0) or told == ""
+
+
+def test_what_others_run_is_counted_and_not_started_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from repro.harness import launch
+    from repro.harness.state import StageState
+
+    real = launch.status
+
+    def status(plan: Any, cluster: Any, **options: Any) -> dict[str, StageState]:
+        states = real(plan, cluster, **options)
+        return states | {next(iter(states)): StageState("running", "host:7")}
+
+    monkeypatch.setattr(launch, "status", status)
+    monkeypatch.setattr("repro.harness.launch.debug.submit", lambda request: launch.Launched(todo=dict(request.todo)))
+    assert "10 stages, 9 to run, 1 running or queued" in bench.run(*PART).err
