@@ -8,6 +8,7 @@
     ├── LaunchError           a stage could not be launched, or is locked by somebody else
     ├── StageError            a stage cannot start or go on: missing parent, non-finite loss, vanished worker
     ├── DataError             a data set is missing, incomplete or broken
+    │   └── UnknownDataError  there is no data set of that name
     ├── RecordError           a record is malformed, contradicts another one, or would be overwritten
     └── InstallError          a library, compiler or service that the command needs is not there
 
@@ -50,6 +51,10 @@ class StageError(ReproError):
 
 class DataError(ReproError):
     """A data set is missing, incomplete or broken."""
+
+
+class UnknownDataError(DataError):
+    """There is no data set of that name: a fault of what names it, whatever lies on this machine."""
 
 
 class RecordError(ReproError):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from repro.cli import names, output, plan_files
-from repro.errors import ReproError, did_you_mean
+from repro.errors import DataError, ReproError, UnknownDataError, did_you_mean
 
 if TYPE_CHECKING:
     from repro.harness.nightly import Task
-    from repro.harness.plan import Resolve
+    from repro.harness.plan import Resolve, Resolved
     from repro.harness.table import Table
 
 T = TypeVar("T")
@@ -20,13 +20,19 @@ T = TypeVar("T")
 
 @dataclass
 class Report:
-    """What was looked at, and what was found. ``faults`` are messages, each naming its file."""
+    """What was looked at, and what was found.
+
+    Attributes:
+        faults: Messages, each naming its file.
+        absent: Data sets that are not on this machine, which is no fault of the tables that name them.
+    """
 
     tables: list[str] = field(default_factory=list)
     plans: int = 0
     clusters: list[str] = field(default_factory=list)
     nightly: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     def looked_at(self) -> str:
         """Return what was looked at, in words."""
@@ -77,11 +83,29 @@ def _check_recipes(report: Report, tables: list[Table], scales: tuple[str, ...])
 
     if not scales:
         return
-    resolve: Resolve = plan_files.resolver()
+    resolve = _without_data(plan_files.resolver(), report)
     for table in tables:
         for scale in scales:
             report.plans += 1
             report.trying(lambda table=table, scale=scale: planning.plan(table, resolve, scale))  # type: ignore[misc]
+
+
+def _without_data(resolve: Resolve, report: Report) -> Resolve:
+    """Return a resolver that notes what data sets are absent, instead of raising."""
+
+    def noting(config: str, overrides: Mapping[str, Any], scale: str) -> Resolved:
+        from repro.harness.plan import Resolved
+
+        try:
+            return resolve(config, overrides, scale)
+        except UnknownDataError:
+            raise
+        except DataError as error:
+            if str(error) not in report.absent:
+                report.absent.append(str(error))
+            return Resolved({"config": config, "overrides": dict(overrides)}, {})
+
+    return noting
 
 
 def _check_clusters(report: Report) -> None:

@@ -181,9 +181,9 @@ def check(
     report = faults.find(asked, scales if recipes else (), cluster)
     if as_json:
         output.say_json(report)
-    elif not report.faults:
-        output.say(f"No faults in {report.looked_at()}.")
-    if report.faults and not as_json:
-        raise ReproError(report.text())
+        raise typer.Exit(2 if report.faults else 0)
+    for absent in report.absent:
+        output.remark(f"not on this machine: {absent}")
     if report.faults:
-        raise typer.Exit(2)
+        raise ReproError(report.text())
+    output.say(f"No faults in {report.looked_at()}.")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from repro.errors import RecipeError, StageError
+from repro.errors import DataError, RecipeError, StageError, UnknownDataError
 from repro.harness.plan import Resolved
 from repro.harness.work import Work
 
@@ -129,6 +129,10 @@ def resolve(config: str, overrides: Mapping[str, Any], scale: str) -> Resolved:
     """A recipe that says what was asked for. Names that hold ``missing`` have none."""
     if "missing" in config:
         raise RecipeError(f"There is no recipe {config}.")
+    if "absent" in config:
+        raise DataError("photographs are not found; looked for /nowhere")
+    if "unknown" in config:
+        raise UnknownDataError("there is no data set fotographs. Did you mean photographs?")
     recipe = {"config": config, "scale": scale, "train": {"iterations": 10}, "data": {"percent": 100}}
     for key, value in overrides.items():
         section, _, name = key.partition(".")

@@ -70,6 +70,17 @@ def test_check_tells_everything_at_once(bench: Any) -> None:
     assert "Traceback" not in done.all
 
 
+def test_a_data_set_that_is_not_here_is_no_fault_of_the_table_but_an_unknown_one_is(bench: Any) -> None:
+    bench.declare("toy/table2", bench.text.replace("toy/finetune.py", "toy/absent.py"))
+    done = bench.call("check")
+    assert done.code == 0, done.all
+    assert done.err.count("not on this machine: photographs are not found; looked for /nowhere") == 1
+    bench.declare("toy/table2", bench.text.replace("toy/finetune.py", "toy/unknown.py"))
+    done = bench.call("check")
+    assert done.code == 2
+    assert "Did you mean photographs?" in done.err
+
+
 def test_check_of_one_table_looks_at_nothing_else(bench: Any) -> None:
     bench.declare("toy/table3", "metric: 3\nrows: {")
     assert bench.call("check", "toy/table1", "--no-recipes").code == 0

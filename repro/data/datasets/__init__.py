@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from repro.data import records as _records
 from repro.data.dataset import Dataset, Fault, Source, datasets_root, writable_root
 from repro.data.files import write_json
-from repro.errors import DataError, collect, did_you_mean
+from repro.errors import DataError, UnknownDataError, collect, did_you_mean
 
 Root = str | Path | None
 
@@ -71,7 +71,7 @@ def find(name: str, root: Root = None) -> Dataset:
     """Description of a data set by its name.
 
     Raises:
-        DataError: There is no such data set; the message names the nearest one.
+        UnknownDataError: There is no such data set; the message names the nearest one.
     """
     registered = _registered(root)
     if name in registered:
@@ -80,7 +80,7 @@ def find(name: str, root: Root = None) -> Dataset:
         if hasattr(module, "resolve") and (dataset := module.resolve(name, datasets_root(root))) is not None:
             return dataset
     known = [*registered, "coco:<instances.json>:<image folder>", "voc:<folder>:<split>"]
-    raise DataError(f"there is no data set {name}. {did_you_mean(name, known)}")
+    raise UnknownDataError(f"there is no data set {name}. {did_you_mean(name, known)}")
 
 
 def fingerprint(name: str, root: Root = None) -> str:
