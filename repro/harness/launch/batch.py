@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pwd
 import secrets
 import socket
 import time
@@ -129,9 +130,21 @@ def elements(output_root: Path, name: str) -> dict[int, str]:
 
 
 def users(output_root: Path) -> list[str]:
-    """Return the ids of all people who ever submitted for this ``output_root``."""
+    """Return the ids of all people who ever submitted for this ``output_root``, and still have an account.
+
+    ``squeue`` fails when it is asked for somebody who has left.
+    """
     folder = output_root / BATCHES / "users"
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    ids = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [number for number in ids if _has_account(int(number))]
+
+
+def _has_account(number: int) -> bool:
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        return False
+    return True
 
 
 def submissions(output_root: Path, signature: str) -> list[Submitted]:

@@ -25,6 +25,7 @@ from repro.harness.launch.batch import Batch
 from repro.harness.launch.queue import Entry, QueueAwayError
 from repro.harness.launch.request import Launched, Request, What
 from repro.harness.launch.sbatch import Sender
+from repro.harness.plan import Plan
 from repro.harness.state import Observation, StageState
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def submit(request: Request) -> Launched:
         retry = any(request.states[signature].state == "failed" for signature in request.todo)
         launched.todo = state.to_run(request.plan, states, retry=retry)
         launched.blocked = state.blocked_by(request.plan, states, launched.todo)
-        launched.jobs = {signature: one.job for signature, one in states.items() if one.live and one.job}
+        launched.jobs = {signature: entry.job for signature, entry in seen.queue.items() if entry.live}
+        _put_off(request.plan, states, launched)
         if launched.todo:
             _submit_all(request, launched, snapshot, turn)
     if request.wait:
@@ -154,6 +156,19 @@ def _patiently(ask: Callable[[], T]) -> T:
 def _wait_for_controller(error: QueueAwayError, pause: float) -> None:
     LOG.warning("%s; trying again in %g s", error, pause)
     time.sleep(pause)
+
+
+def _put_off(plan: Plan, states: Mapping[str, StageState], launched: Launched) -> None:
+    """Leave out what stands behind a stage that is under way outside the queue: SLURM cannot wait for that one."""
+    later: dict[str, str] = {s: one.reason for s, one in states.items() if one.live and s not in launched.jobs}
+    for signature in list(launched.todo):
+        for parent in plan.stages[signature].parents.values():
+            if parent in later:
+                later[signature] = later[parent]
+                label = plan.stages[parent].label
+                launched.blocked[signature] = f"{label} ({later[parent]}) is not a job; run again when it has ended"
+                del launched.todo[signature]
+                break
 
 
 def _submit_all(request: Request, launched: Launched, snapshot: Path, turn: Claim) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from repro.errors import ClusterError, LaunchError
 from repro.harness import launch as launching
+from repro.harness.claim import Claim
 from repro.harness.cluster import Cluster
 from repro.harness.launch import batch as batches
 from repro.harness.launch import payload, queue, sbatch
@@ -281,6 +282,26 @@ def test_what_another_person_submitted_meanwhile_is_left_alone(slurm, project, t
     launch(made, cluster(tmp_path), project, tmp_path)
     assert list(launcher.submit(late).jobs.values()) == ["101"]
     assert len(calls(slurm, "sbatch")) == 1
+
+
+def test_what_stands_behind_a_stage_that_runs_outside_the_queue_is_put_off(slurm, project, tmp_path):
+    made = plan(("a", "train", []), ("b", "evaluate", ["a"]), ("c", "evaluate", ["b"]), ("d", "train", []))
+    a, b, c, d = made.stages
+    held = Claim.acquire(tmp_path / "out" / a)
+    launched = launch(made, cluster(tmp_path), project, tmp_path)
+    held.release("finished")
+    assert list(launched.todo) == [d]
+    assert launched.jobs == {d: "101"}
+    assert launched.blocked[b].startswith("a (process")
+    assert c in launched.blocked
+
+
+def test_people_who_left_are_not_asked_for(slurm, project, tmp_path):
+    made = plan(("a", "train", []))
+    launch(made, cluster(tmp_path), project, tmp_path)
+    (tmp_path / "out" / "batches" / "users" / "3999999999").touch()
+    launching.status(made, cluster(tmp_path))
+    assert calls(slurm, "squeue")[-1].endswith(f"-u {os.getuid()}")
 
 
 def test_a_submitter_that_was_taken_for_dead_stops(slurm, project, tmp_path, monkeypatch):
