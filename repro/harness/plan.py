@@ -73,7 +73,7 @@ class Stage:
     signature: str
     kind: str
     name: str
-    label: str
+    label: str = field(compare=False)
     config: str
     recipe: dict[str, Any]
     seed: int
@@ -151,7 +151,7 @@ def plan(
     for row, column in table.runnable_cells():
         if row in chosen_rows and column in chosen_columns:
             planner.add(table.row(row), table.column(column))
-    collect(planner.faults, f"{places.shown(table.path)} at scale {scale}", PlanError)
+    collect(planner.faults(), f"{places.shown(table.path)} at scale {scale}", PlanError)
     return planner.plan()
 
 
@@ -223,7 +223,7 @@ class _Planner:
         self.table, self.resolve, self.scale, self.seeds = table, resolve, scale, seeds
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
-        self.faults: list[str] = []
+        self._faults: dict[str, list[str]] = {}
         self._recipes: dict[tuple[str, str], _Recipe | None] = {}
         self._made: dict[tuple[int, str, int, tuple[str, ...]], str] = {}
         self._users: dict[str, list[tuple[str, str]]] = {}
@@ -248,6 +248,13 @@ class _Planner:
                     users.append((row.id, column.id))
             self.cells.append(Cell(row.id, column.id, seed, metric, tuple(made.values())))
 
+    def faults(self) -> list[str]:
+        """Return what kept recipes from resolving: each cause once, with the first cell that met it."""
+        return [
+            f"{met[0]}{f' (and {len(met) - 1} more)' if len(met) > 1 else ''}: {cause}"
+            for cause, met in self._faults.items()
+        ]
+
     def plan(self) -> Plan:
         """Return what was gathered, with labels that say who shares a stage."""
         labelled = {sig: replace(stage, label=self._label(stage)) for sig, stage in self.stages.items()}
@@ -265,7 +272,7 @@ class _Planner:
                 resolved = self.resolve(spec.config, spec.overrides, self.scale)
                 self._recipes[key] = _Recipe(resolved, digest(resolved.recipe))
             except ReproError as error:
-                self.faults.append(f"{where}, {spec.name}: {error}")
+                self._faults.setdefault(str(error), []).append(f"{where}, {spec.name}")
         return self._recipes[key]
 
     def _stage(self, spec: StageSpec, recipe: _Recipe, seed: int, parents: dict[str, str]) -> str:
