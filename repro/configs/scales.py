@@ -35,3 +35,12 @@ def moved(scales: Scales, old: str, new: str) -> dict[str, dict[str, Any]]:
         }
         for scale, values in scales.items()
     }
+
+
+def without(scales: Scales, *keys: str) -> dict[str, dict[str, Any]]:
+    """The same scales, leaving these keys to the recipe: a data set of one's own stays what it is at every scale.
+
+    >>> without({"tiny": {"data.dataset": "shapes_tiny_train", "data.workers": 0}}, "data.dataset")
+    {'tiny': {'data.workers': 0}}
+    """
+    return {scale: {key: value for key, value in values.items() if key not in keys} for scale, values in scales.items()}
