@@ -29,7 +29,7 @@ from repro.harness.statistics import (
     margin,
     summarise,
 )
-from repro.harness.verdict import INCOMPLETE, JUDGED, Cost, Judgement, Verdict, judge, judge_claim, signed
+from repro.harness.verdict import INCOMPLETE, JUDGED, Cost, Judgement, Verdict, judge, judge_claim, never_run, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +194,7 @@ class _Comparison:
         values = _differences(ours)
         found = self._between(ours, metric)
         text = f"{' − '.join(row.label for row in rows)} at {column.label}"
-        judgement = self._judge_claim(claim, ours, found, text)
+        judgement = never_run(rows, column, self.runnable) or self._judge_claim(claim, ours, found, text)
         printed = [row.paper[column.id].value for row in rows if column.id in row.paper]
         difference = _minus(printed) if len(printed) == len(rows) else math.nan
         return EMPTY | {
@@ -257,10 +257,8 @@ class _Comparison:
     def _excuse(self, row: Row, column: Column, ours: Measured) -> Judgement | None:
         """Why a cell cannot be judged whatever its reference, or None."""
         metric = self.table.metric_of(column.id)
-        if row.cited:
-            return Judgement(Verdict.CITED, "quoted by the paper, not run here")
-        if (row.id, column.id) not in self.runnable:
-            return Judgement(Verdict.NOT_RUNNABLE, row.not_runnable or column.not_runnable or "no stages are declared")
+        if (never := never_run([row], column, self.runnable)) is not None:
+            return never
         if (unfinished := self._unfinished(ours)) is not None:
             return unfinished
         if ours.undefined:

@@ -11,11 +11,15 @@ one-sided tests at 5 %), is *better* or *worse* when the 95 % interval excludes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from repro.harness.statistics import MOST_SEEDS, Difference
+
+if TYPE_CHECKING:
+    from repro.harness.table import Column, Row
 
 
 class Verdict(StrEnum):
@@ -73,6 +77,23 @@ class Cost:
     def times(self, seeds: int) -> str:
         hours = self.hours * seeds
         return f"about {hours:.0f} {self.unit}" if hours >= 10 else f"about {hours:.2g} {self.unit}"
+
+
+def never_run(rows: Iterable[Row], column: Column, runnable: Collection[tuple[str, str]]) -> Judgement | None:
+    """Why a cell, or a claim about several rows, has no result whatever is run; None if it can have one.
+
+    Args:
+        rows: Of the cell or the claim.
+        column: Of the cell or the claim.
+        runnable: Ids of row and column of all cells that can be run.
+    """
+    for row in rows:
+        if row.cited:
+            return Judgement(Verdict.CITED, "quoted by the paper, not run here")
+        if (row.id, column.id) not in runnable:
+            needs = dict.fromkeys(filter(None, [row.not_runnable, column.not_runnable]))
+            return Judgement(Verdict.NOT_RUNNABLE, "; ".join(needs) or "no stages are declared")
+    return None
 
 
 def judge(

@@ -292,6 +292,18 @@ def test_a_claim_with_an_unfinished_row_is_not_judged(bench: Any) -> None:
     assert bench.cell("gain", "1%")["verdict"] == "missing"
 
 
+def test_what_can_never_be_run_says_all_that_is_missing(bench: Any) -> None:
+    text = TABLE.replace("10%: {train", "10%: {not_runnable: no such data, train") + NOT_RUN + "claims:\n"
+    text = text.replace("not written\n    paper: {", "not written\n    paper: {10%: 21.0 ± 0.1, ")
+    for name, row in (("waits", "Later"), ("quotes", "Cited")):
+        text += f"  - {{id: {name}, text: ours is better, expr: {{row: Ours, minus: {row}, column: 1%}}, above: 0}}\n"
+    bench.declare(text)
+    reasons = {name: bench.cell(name, "1%")["reason"] for name in ("waits", "quotes")}
+    assert reasons == {"waits": "its pretraining is not written", "quotes": "quoted by the paper, not run here"}
+    assert [bench.cell(name, "1%")["verdict"] for name in reasons] == ["not runnable yet", "cited"]
+    assert bench.cell("later", "10%")["reason"] == "its pretraining is not written; no such data"
+
+
 def test_exit_codes(bench: Any) -> None:
     bench.declare(TABLE)
     assert (exit_code(bench.frame()), exit_code(bench.frame(), strict=True)) == (0, 3)
