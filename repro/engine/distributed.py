@@ -5,9 +5,8 @@ Without ``WORLD_SIZE``, or with 1, nothing is started. Detectron2's `comm` then 
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -15,19 +14,14 @@ from detectron2.utils import comm
 from torch import nn
 
 
-@contextmanager
-def processes(device: torch.device) -> Iterator[None]:
-    """Join the other processes of this stage for as long as the context lasts."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
-        yield
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    comm._get_global_gloo_group.cache_clear()  # it remembers the group of an earlier stage in this process
-    try:
-        yield
-        comm.synchronize()
-    finally:
-        dist.destroy_process_group()
+def join(device: torch.device) -> None:
+    """Join the other processes of this job, once; a process that runs several stages stays with them to its end.
+
+    (Leaving and joining again under the same address is a race: a fast process finds the slow one's old meeting point.)
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)
 
 
 def choose_device(name: str | None) -> torch.device:

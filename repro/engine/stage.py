@@ -50,7 +50,8 @@ def run(work: Work) -> None:
         raise StageError(f"There is no kind of stage {kind!r}. {did_you_mean(kind, KINDS)}")
     device = distributed.choose_device(work.device)
     work.output.mkdir(parents=True, exist_ok=True)
-    with distributed.processes(device), _logging(work), _threads(work):
+    distributed.join(device)
+    with _logging(work), _threads(work):
         for name, planned in work.stage.datasets.items():
             datasets.verify(name, planned, work.datasets_root)
         found = parents.of(work)

@@ -1,4 +1,4 @@
-"""Every recipe at every scale: it resolves, loading others first changes nothing, and what it describes can be built."""
+"""Every recipe at every scale: it resolves, whatever was loaded before, and what it describes can be built."""
 
 import json
 

@@ -119,7 +119,7 @@ def test_other_data_than_the_plan_was_made_with_are_refused(chain, bench):
     work = bench.elsewhere(chain["evaluate"], "data")
     planned = {name: f"{mark}-of-old" for name, mark in work.stage.datasets.items()}
     work = dataclasses.replace(work, stage=dataclasses.replace(work.stage, datasets=planned))
-    with pytest.raises(DataError, match="the plan was made with .*-of-old"):
+    with pytest.raises(DataError, match=r"the plan was made with .*-of-old"):
         stage.run(work)
     assert record_of(work) is None
 

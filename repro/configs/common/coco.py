@@ -37,20 +37,20 @@ dataset_scales = {
 scales = {
     "small": {
         "data.dataset": "shapes_small_train",
-        "data.mapper.augmentation.short_edges": [112, 120, 128, 136, 144, 152, 160],
-        "data.mapper.augmentation.max_size": 192,
-        "data.mapper.augmentation.crop_short_edges": [120, 140, 160],
-        "data.mapper.augmentation.crop_size": [96, 160],
+        "data.mapper.augmentation.short_edges": [80, 88, 96],
+        "data.mapper.augmentation.max_size": 128,
+        "data.mapper.augmentation.crop_short_edges": [96, 120],
+        "data.mapper.augmentation.crop_size": [64, 96],
         "data.mapper.cache_images": True,
         "data.total_batch_size": 8,
         "data.workers": 0,
     },
     "tiny": {
         "data.dataset": "shapes_tiny_train",
-        "data.mapper.augmentation.short_edges": [96, 104, 112, 120, 128],
-        "data.mapper.augmentation.max_size": 160,
-        "data.mapper.augmentation.crop_short_edges": [104, 120, 136],
-        "data.mapper.augmentation.crop_size": [80, 128],
+        "data.mapper.augmentation.short_edges": [56, 64],
+        "data.mapper.augmentation.max_size": 80,
+        "data.mapper.augmentation.crop_short_edges": [64, 80],
+        "data.mapper.augmentation.crop_size": [48, 64],
     },
     "smoke": {"data.dataset": "shapes_smoke_train", "data.total_batch_size": 4},
 }

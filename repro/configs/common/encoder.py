@@ -9,7 +9,7 @@ backbone = L(resnet)(
     depth=50, width=64, norm="BN", freeze_at=0, out_features=["res3", "res4", "res5"], stride_in_1x1=False
 )
 data = dict(dataset=None, percent=100, skip_bad=False, mapper=None, total_batch_size=64, workers=0)
-optimizer = L(adamw)(lr=2e-3, weight_decay=1e-4, lr_factors={})
+optimizer = L(adamw)(lr=1e-3, weight_decay=1e-4, lr_factors={})
 train = dict(
     epochs=1,
     lr_drops=[0.8],

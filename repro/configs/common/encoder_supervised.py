@@ -20,4 +20,4 @@ encoder = dict(
 model = L(Classifier)(backbone=backbone, num_classes=1000, pixel_mean=pixels.mean, pixel_std=pixels.std)
 data.mapper = L(LabelledCrops)(size=224, context=0.2)
 
-scales = combine(run_scales, encoder_scales, {"small": {"model.num_classes": 8, "data.mapper.size": 64}})
+scales = combine(run_scales, encoder_scales, {"small": {"model.num_classes": 8, "data.mapper.size": 48}})

@@ -36,9 +36,10 @@ scales = combine(
     encoder_scales,
     {
         "small": {
-            "model.num_prototypes": 64,
+            "model.num_prototypes": 32,
             "model.dim": 64,
-            "data.mapper.sizes": [64, 64, 40, 40],
+            "model.epsilon": 0.02,  # ours: with the paper's, few and equal features never leave the uniform assignment
+            "data.mapper.sizes": [48, 48, 32, 32],
             "data.mapper.areas": [[0.14, 1.0], [0.14, 1.0], [0.05, 0.14], [0.05, 0.14]],
         }
     },

@@ -24,14 +24,14 @@ scales = combine(
     {
         "small": {
             "data.dataset": "shapes_small_val",
-            "data.mapper.augmentation.short_edge": 160,
-            "data.mapper.augmentation.max_size": 192,
+            "data.mapper.augmentation.short_edge": 96,
+            "data.mapper.augmentation.max_size": 128,
             "data.workers": 0,
         },
         "tiny": {
             "data.dataset": "shapes_tiny_val",
-            "data.mapper.augmentation.short_edge": 128,
-            "data.mapper.augmentation.max_size": 160,
+            "data.mapper.augmentation.short_edge": 64,
+            "data.mapper.augmentation.max_size": 80,
         },
         "smoke": {"data.dataset": "shapes_smoke_val"},
     },

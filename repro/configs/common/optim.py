@@ -10,5 +10,10 @@ optimizer = L(adamw)(
     lr_factors={"backbone": 0.1, "reference_points|sampling_offsets": 0.1},
 )
 
-# Ours: a small transformer takes a larger rate, and there is no time for a small one.
-scales = {"small": {"optimizer.lr": 1e-3}}
+# Ours: a small transformer takes a larger rate, and a backbone that was trained for seconds has to go on learning.
+scales = {
+    "small": {
+        "optimizer.lr": 1e-3,
+        "optimizer.lr_factors": {"backbone": 1.0, "reference_points|sampling_offsets": 1.0},
+    }
+}

@@ -35,7 +35,7 @@ scales = combine(
     data_scales,
     {
         "small": {"train.iterations": 1000},
-        "tiny": {"train.iterations": 250},
+        "tiny": {"train.iterations": 500},
         "smoke": {"data.percent": 25},
     },
 )

@@ -67,12 +67,13 @@ scales = combine(
     data_scales,
     {
         "small": {
+            "optimizer.lr_factors": {"backbone": 0, "reference_points|sampling_offsets": 1.0},
             "model.target_encoder.depth": 18,
             "model.target_encoder.width": 16,
             "data.mapper.crops.size": 48,
-            "data.mapper.k": 12,  # ours: there are 40 queries, not 300
+            "data.mapper.k": 10,  # ours: there are 30 queries, not 300
             "train.iterations": 3000,
         },
-        "tiny": {"train.iterations": 500},
+        "tiny": {"train.iterations": 800},
     },
 )

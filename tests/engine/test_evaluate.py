@@ -1,0 +1,72 @@
+"""Evaluation: what is written down gives the same numbers again, and foreign detections are checked."""
+
+import gzip
+import json
+
+import pytest
+
+from repro.engine import evaluate, stage
+from repro.errors import DataError, StageError
+
+from .conftest import record_of
+
+
+def test_the_kept_detections_score_as_recorded(chain):
+    work = chain["evaluate"]
+    metrics = evaluate.score_file(work.stage.recipe, work.output / evaluate.DETECTIONS, work.datasets_root)
+    assert metrics == pytest.approx(record_of(work).metrics, abs=1e-9, nan_ok=True)
+
+
+def test_foreign_detections_are_scored_and_checked(chain, tmp_path):
+    work = chain["evaluate"]
+    detections = json.loads(gzip.decompress((work.output / evaluate.DETECTIONS).read_bytes()))
+    assert set(detections[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert {detection["category_id"] for detection in detections} <= set(range(1, 9))  # the file's ids, not 0..7
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(detections))
+    assert "coco_box.AP" in evaluate.score_file(work.stage.recipe, path, work.datasets_root)
+    detections[3]["category_id"] = 999
+    path.write_text(json.dumps(detections))
+    with pytest.raises(DataError, match=r"theirs\.json has 1 fault"):
+        evaluate.score_file(work.stage.recipe, path, work.datasets_root)
+    path.write_text("no JSON")
+    with pytest.raises(DataError, match=r"theirs\.json cannot be read"):
+        evaluate.score_file(work.stage.recipe, path, work.datasets_root)
+
+
+def test_ground_truth_written_as_detections_scores_a_hundred(chain, tmp_path):
+    from repro.data import datasets
+
+    work = chain["evaluate"]
+    truth = json.loads(datasets.annotation_file("shapes_smoke_val", work.datasets_root).read_text())
+    perfect = [
+        {key: annotation[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0}
+        for annotation in truth["annotations"]
+        if not annotation["iscrowd"]
+    ]
+    path = tmp_path / "perfect.json"
+    path.write_text(json.dumps(perfect))
+    metrics = evaluate.score_file(work.stage.recipe, path, work.datasets_root)
+    assert metrics["coco_box.AP"] == pytest.approx(100)
+
+
+def test_the_batch_size_does_not_change_a_score(chain, bench):
+    numbers = []
+    for size in (1, 4):
+        work = bench.work("evaluate", [chain["finetune"]], settings={"data.batch_size": size})
+        work = bench.elsewhere(_at(work, chain), f"batch-{size}")
+        stage.run(work)
+        numbers.append(record_of(work).metrics["coco_box.AR100"])
+    assert numbers[0] == pytest.approx(numbers[1], abs=1e-3)
+
+
+def _at(work, chain):
+    import dataclasses
+
+    return dataclasses.replace(work, output_root=chain["finetune"].output_root, records=chain["finetune"].records)
+
+
+def test_one_detector_is_scored_and_not_several(chain, bench):
+    work = bench.work("evaluate", [chain["pretrain"], chain["finetune"]])
+    with pytest.raises(StageError, match="has 2 parents"):
+        stage.run(bench.elsewhere(_at(work, chain), "two"))
