@@ -131,7 +131,8 @@ def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:
     for column in table.columns:
         if selection.columns is not None and column.id in selection.columns and column.not_runnable:
             return f"column {column.id}: {column.not_runnable}"
+    if not whole.cells:
+        waiting = dict.fromkeys(one.not_runnable for one in (*table.rows, *table.columns) if one.not_runnable)
+        return "\n  ".join(["all of it is quoted or not runnable yet", *waiting])
     seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in whole.cells}))
-    return (
-        f"the plan of scale {whole.scale} has seeds {seeds or 'none'}; run `repro plan {table.name}` to see its cells"
-    )
+    return f"the plan of scale {whole.scale} has seeds {seeds}; run `repro plan {table.name}` to see its cells"

@@ -64,3 +64,13 @@ def test_plan_says_what_lies_on_the_disk(bench: Any) -> None:
     disk = bench.call("plan", "toy/table1", "--scale", "tiny", "--cluster", str(bench.cluster), "--json").json["disk"]
     assert disk["output_root"] == str(bench.output)
     assert disk["used_bytes"] > 0 and disk["free_bytes"] > 0
+
+
+def test_plan_of_a_table_that_cannot_run_at_all_names_everything_that_is_missing(bench: Any) -> None:
+    path = bench.benchmarks / "toy" / "table1.yaml"
+    text = path.read_text().replace("  1%:  {", "  1%:  {not_runnable: no such data, ")
+    path.write_text(text.replace("  10%: {finetune", "  10%: {not_runnable: no such metric, finetune"))
+    done = bench.call("plan", "toy/table1", "--scale", "tiny")
+    assert done.code == 2
+    for told in ("its recipe does not exist yet", "no such data", "no such metric"):
+        assert told in done.err
