@@ -132,7 +132,7 @@ def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:
         if selection.columns is not None and column.id in selection.columns and column.not_runnable:
             return f"column {column.id}: {column.not_runnable}"
     if not whole.cells:
-        waiting = dict.fromkeys(one.not_runnable for one in (*table.rows, *table.columns) if one.not_runnable)
-        return "\n  ".join(["all of it is quoted or not runnable yet", *waiting])
+        reasons = [row.not_runnable for row in table.rows] + [column.not_runnable for column in table.columns]
+        return "\n  ".join(["all of it is quoted or not runnable yet", *dict.fromkeys(filter(None, reasons))])
     seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in whole.cells}))
     return f"the plan of scale {whole.scale} has seeds {seeds}; run `repro plan {table.name}` to see its cells"
