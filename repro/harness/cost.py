@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from repro.harness import library
 from repro.harness.library import Library
 from repro.harness.record import Record
-from repro.harness.signature import digest
 
 if TYPE_CHECKING:
     from repro.harness.plan import Stage
@@ -55,7 +54,10 @@ def cost(stage: Stage, records: Path | Library) -> Cost:
         records: Folder of the records, or what was read from it.
     """
     known = library.load(records) if isinstance(records, Path) else records
-    return _measured(stage, known) or _quoted(stage.cost or stage.recipe.get("cost") or {}) or UNKNOWN
+    key = stage.kind, known.about(stage.recipe)[0]
+    if key not in known.costs:
+        known.costs[key] = _measured(stage, known)
+    return known.costs[key] or _quoted(stage.cost or stage.recipe.get("cost") or {}) or UNKNOWN
 
 
 def total(costs: Iterable[Cost]) -> dict[tuple[Basis, str], tuple[int, float, float]]:
@@ -70,16 +72,13 @@ def total(costs: Iterable[Cost]) -> dict[tuple[Basis, str], tuple[int, float, fl
 def _measured(stage: Stage, known: Library) -> Cost | None:
     same: list[tuple[float, Record]] = []
     longer_or_shorter: list[tuple[float, Record]] = []
-    own = digest(stage.recipe)
-    settings: dict[str, Any] = {}
+    own, settings = known.about(stage.recipe)
     for group in known.of(stage.kind):
         records = [one for one in group.records if one.origin == "retrained" and one.seconds > 0]
         if group.digest == own:
             same += [(1.0, one) for one in records]
-        elif not same:
-            settings = settings or library.settings_of(stage.recipe)
-            if (factor := _proportion(group.settings, settings)) is not None:
-                longer_or_shorter += [(factor, one) for one in records]
+        elif not same and (factor := _proportion(group.settings, settings)) is not None:
+            longer_or_shorter += [(factor, one) for one in records]
     if same:
         return _range(same, "of this recipe")
     return _range(longer_or_shorter, "of another length, in proportion") if longer_or_shorter else None

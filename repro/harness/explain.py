@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from repro.harness import library
 from repro.harness.library import Group, Library
 from repro.harness.record import Record
-from repro.harness.signature import digest
 
 if TYPE_CHECKING:
     from repro.harness.plan import Plan, Stage
@@ -74,7 +73,6 @@ class _Search:
 
     def __init__(self, plan: Plan, known: Library) -> None:
         self.plan, self.known = plan, known
-        self._recipes: dict[int, tuple[str, dict[str, Any]]] = {}
         self._compared: dict[tuple[str, str], list[Difference]] = {}
 
     def explain(self, stage: Stage, state: State | None) -> Explanation:
@@ -112,9 +110,7 @@ class _Search:
 
     def compared(self, stage: Stage, group: Group) -> list[Difference]:
         """Return where the recipes differ."""
-        if id(stage.recipe) not in self._recipes:
-            self._recipes[id(stage.recipe)] = digest(stage.recipe), library.settings_of(stage.recipe)
-        own, settings = self._recipes[id(stage.recipe)]
+        own, settings = self.known.about(stage.recipe)
         if (key := (own, group.digest)) not in self._compared:
             there = group.settings
             keys = [*settings, *(name for name in there if name not in settings)] if own != group.digest else []

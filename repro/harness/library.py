@@ -7,6 +7,7 @@ recipes only: thousands of records share a handful of them.
 from __future__ import annotations
 
 import functools
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,14 @@ class Library:
     """Groups by kind, in the order of their first record's signature."""
 
     groups: dict[str, list[Group]] = field(default_factory=lambda: defaultdict(list))
+    costs: dict[tuple[str, str], Any] = field(default_factory=dict)  # kept by `repro.harness.cost`
+    _known: dict[int, tuple[Mapping[str, Any], str, dict[str, Any]]] = field(default_factory=dict)
+
+    def about(self, recipe: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return a recipe's digest and settings, worked out once: the stages of a plan share the very same recipes."""
+        if id(recipe) not in self._known:
+            self._known[id(recipe)] = recipe, digest(recipe), settings_of(recipe)  # kept, so that its id stays its own
+        return self._known[id(recipe)][1:]
 
     def of(self, kind: str) -> list[Group]:
         """Return the groups of a kind."""
@@ -67,13 +76,17 @@ def load(folder: Path) -> Library:
 @functools.lru_cache(maxsize=4)
 def _load(folder: Path, changed: int) -> Library:
     groups: dict[tuple[str, str, str], Group] = {}
+    digests: dict[str, str] = {}  # by the recipe as written: many records, few recipes
     for signature in sorted({path.name.partition(".")[0] for path in folder.glob("[!.]*.json")}):
         try:
             found = record.read(signature, folder)
         except RecordError:
             continue
         for one in found:
-            key = (one.kind, one.scale, digest(one.recipe))
+            text = json.dumps(one.recipe, sort_keys=True)
+            if text not in digests:
+                digests[text] = digest(one.recipe)
+            key = (one.kind, one.scale, digests[text])
             if key not in groups:
                 groups[key] = Group(*key, settings_of(one.recipe))
             groups[key].add(one)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,12 @@ from typing import Any, Literal, TypeVar
 
 from repro.errors import TableError, did_you_mean
 from repro.harness import places
+from repro.harness.number import Number
+
+__all__ = [
+    "Accepted", "Claim", "Column", "Gate", "Number", "Paper", "Row", "StageSpec", "Table",
+    "clashes", "digest", "load", "names", "parents_of", "resolve_name",
+]  # fmt: skip
 
 Gate = Literal["A", "B", "C", "void"]
 
@@ -31,63 +36,6 @@ KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")
 
 GATES: tuple[Gate, ...] = ("A", "B", "C", "void")
 """From the strictest to none: A may fail a run, B and C are shown, void is never judged."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number as printed.
-
-    Attributes:
-        text: As it stands in the paper, e.g. "14.58 ± 0.3".
-        spread: Standard deviation over runs, None where none is printed.
-        decimals: Digits printed behind the point.
-        runs: How many runs it is the mean of, None where nobody says.
-    """
-
-    text: str
-    value: float
-    spread: float | None = None
-    decimals: int = 0
-    runs: int | None = None
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit: what rounding can hide."""
-        return 0.5 * 10.0**-self.decimals
-
-    @classmethod
-    def parse(cls, text: str, runs: int | None = None) -> Number:
-        """Read ``14.58``, ``14.58 ± 0.3`` or ``14.58 ± 0.3 (5)``.
-
-        Args:
-            text: As printed.
-            runs: Taken where the text gives no count.
-
-        Raises:
-            ValueError: It is none of these.
-        """
-        printed = text.strip()
-        match = _NUMBER.fullmatch(printed)
-        if match is None:
-            hint = (
-                "a number that is not printed is a key left out" if printed in _DASHES else "14.58 or 14.58 ± 0.3 (5)"
-            )
-            raise ValueError(f"{printed!r} is not a number as printed: {hint}")
-        value, spread, count = match.group("value", "spread", "runs")
-        return cls(
-            text=printed,
-            value=float(value.replace("−", "-")),
-            spread=None if spread is None else float(spread),
-            decimals=len(value.partition(".")[2]),
-            runs=runs if count is None else int(count),
-        )
-
-
-_NUMBER = re.compile(
-    r"(?P<value>[-−]?(?:\d+(?:\.\d+)?|\.\d+))"
-    r"\s*(?:(?:±|\+/?-)\s*(?P<spread>\d+(?:\.\d+)?|\.\d+))?\s*(?:\((?P<runs>[1-9]\d*)\))?"
-)
-_DASHES = ("-", "−", "–", "—", "")
 
 
 @dataclass(frozen=True)
@@ -328,6 +276,15 @@ def parents_of(name: str, kinds: Mapping[str, str], named: list[str] | None = No
             return last("finetune", "train", "pretrain")
         case _:
             return ()
+
+
+def clashes(row: Row, column: Column) -> Iterator[tuple[str, str]]:
+    """Yield stage and key that a row and a column both set, sections that hold the other's key included."""
+    for stage in sorted((row.stages.keys() & column.stages.keys()) - set(row.skip)):
+        for key in row.stages[stage]:
+            for other in column.stages[stage]:
+                if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                    yield stage, max(key, other, key=len)
 
 
 def digest(table: Table) -> str:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from repro.errors import TableError, did_you_mean
 from repro.harness import places, yaml_lines
@@ -26,10 +24,10 @@ from repro.harness.table import (
     Claim,
     Column,
     Number,
-    Paper,
     Row,
     StageSpec,
     Table,
+    clashes,
 )
 from repro.harness.table_schema import (
     ClaimPart,
@@ -42,6 +40,8 @@ from repro.harness.table_schema import (
     StagePart,
     TablePart,
     check,
+    fitting,
+    sound,
 )
 
 
@@ -91,7 +91,7 @@ class _Reader:
             raise TableError(
                 f"{places.shown(self.path)} is not a table: keys such as metric, rows, columns are expected."
             )
-        own = self.part(TablePart, content, (), "") or TablePart.model_construct(**_sound(content))
+        own = self.part(TablePart, content, (), "") or TablePart.model_construct(**sound(content))
         paper = (self.part(PaperPart, own.paper, ("paper",), "paper") if own.paper else None) or PaperPart(title="")
         self.stages = self.declared(own.stages)
         self.columns = {key: self.column(key, value) for key, value in own.columns.items()}
@@ -103,7 +103,7 @@ class _Reader:
             name=self.name,
             path=self.path,
             title=own.title or paper.title,
-            paper=_paper(paper),
+            paper=paper.plain(),
             metric=own.metric,
             seeds=tuple(own.seeds),
             stages=self.stages,
@@ -250,7 +250,7 @@ class _Reader:
             content = {}
         extra = {key: item for key, item in content.items() if key in names}
         own = {key: item for key, item in content.items() if key not in extra}
-        return self.part(model, own, at, where, names) or model.model_construct(**_fitting(model, own)), extra
+        return self.part(model, own, at, where, names) or model.model_construct(**fitting(model, own)), extra
 
     def numbers(self, values: Any, at: tuple[str, ...], where: str, runs: int | None = None) -> dict[str, Number]:
         """Return printed numbers by column id; ``runs`` counts for those with a spread, which one run does not have."""
@@ -367,7 +367,7 @@ class _Reader:
         for key, row in self.rows.items():
             for column in self.columns.values():
                 where = f'row "{row.label}", column "{column.label}"'
-                for stage, setting in _clashes(row, column):
+                for stage, setting in clashes(row, column):
                     self.fault(("rows", key, stage), where, f"{stage}: both set {setting}")
                 for spec in table.cell_stages(row.id, column.id):
                     if not spec.config:
@@ -384,42 +384,10 @@ class _Reader:
             self.fault(("metric",), "", f"metric {metric}: there is no repro/evaluation/{file}.py. {near}")
 
 
-def _clashes(row: Row, column: Column) -> Iterator[tuple[str, str]]:
-    """Yield stage and key that a row and a column both set, sections that hold the other's key included."""
-    for stage in sorted((row.stages.keys() & column.stages.keys()) - set(row.skip)):
-        for key in row.stages[stage]:
-            for other in column.stages[stage]:
-                if key == other or f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
-                    yield stage, max(key, other, key=len)
-
-
 @functools.cache
 def metrics() -> list[str]:
     """Return the files of ``repro/evaluation``, which are the metrics there are; none of them is imported."""
     return sorted(path.stem for path in (places.PACKAGE / "evaluation").glob("[!_]*.py"))
-
-
-def _paper(part: PaperPart) -> Paper:
-    return Paper(
-        title=part.title,
-        arxiv=part.arxiv,
-        table=str(part.table),
-        as_of=str(part.as_of or ""),
-        runs=part.runs,
-        source=part.source,
-    )
-
-
-def _fitting(model: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a faulty part can still be used to look for further faults."""
-    return {k: v for k, v in content.items() if k in model.model_fields and not check(model, {k: v})[1]}
-
-
-def _sound(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table's own keys of the right kind, and stand-ins for what is missing or wrong."""
-    stand_ins: dict[str, Any] = {"metric": "coco_box.AP", "seeds": [0], "columns": {}, "rows": {}}
-    faulty = {at[0] for at, _ in check(TablePart, content)[1]}
-    return stand_ins | {key: value for key, value in content.items() if key not in faulty and value is not None}
 
 
 def _strings(value: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from repro.errors import did_you_mean
-from repro.harness.table import KINDS, Gate
+from repro.harness.table import KINDS, Gate, Paper
 
 METRIC = r"^\w+\.\w+$"
 
@@ -27,6 +27,11 @@ class PaperPart(_Part):
     as_of: date | None = None
     runs: int | None = Field(default=None, ge=1)
     source: str = ""
+
+    def plain(self) -> Paper:
+        """Return it as the table keeps it."""
+        as_of = "" if self.as_of is None else str(self.as_of)
+        return Paper(self.title, self.arxiv, str(self.table), as_of, self.runs, self.source)
 
 
 class ScalePart(_Part):
@@ -203,3 +208,15 @@ def _expected(key: str, error: dict[str, Any]) -> str:
         "id": "An id has small letters, digits and . % _ - only.",
         "config": "A recipe is a .py file below repro/configs.",
     }[key]
+
+
+def fitting(model: type[BaseModel], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a faulty part can still be used to look for further faults."""
+    return {k: v for k, v in content.items() if k in model.model_fields and not check(model, {k: v})[1]}
+
+
+def sound(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table's own keys of the right kind, and stand-ins for what is missing or wrong."""
+    stand_ins: dict[str, Any] = {"metric": "coco_box.AP", "seeds": [0], "columns": {}, "rows": {}}
+    faulty = {at[0] for at, _ in check(TablePart, content)[1]}
+    return stand_ins | {key: value for key, value in content.items() if key not in faulty and value is not None}
