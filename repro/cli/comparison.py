@@ -50,9 +50,18 @@ def compare(
     table = names.load_table(name)
     selection = names.select(table, rows, columns, seeds)
     place = None if results is None else Path(results)
-    plan = plan_files.stored(table, names.scale(scale), selection, results=place).whole
+    plan = _plan(table, names.scale(scale), selection, place)
     records = place / "records" if place else plan_files.records()
     return Comparison(table, plan, frame(table, plan, selection, states_of(plan, cluster, records), against, records))
+
+
+def _plan(table: Table, scale: str, selection: Selection, results: Path | None) -> Plan:
+    """Return the stored plan; an empty one where nothing can be run yet, so that its cells show all the same."""
+    from repro.harness.plan import Plan
+
+    if not table.runnable_cells():
+        return Plan(table.name, table.digest, scale, {}, ())
+    return plan_files.stored(table, scale, selection, results=results).whole
 
 
 def frame(
@@ -75,7 +84,8 @@ def frame(
     """
     from repro.harness.diff import diff
 
-    plan = plan_files.narrow(plan, table, Selection(seeds=selection.seeds))
+    if plan.cells:
+        plan = plan_files.narrow(plan, table, Selection(seeds=selection.seeds))
     found = diff(table, plan, records or plan_files.records(), states, against)
     if selection.rows is None and selection.columns is None:
         return found

@@ -68,6 +68,15 @@ def test_exit_codes(bench: Any) -> None:
     assert bench.call("diff", "toy/tabel1").code == 2
 
 
+def test_a_table_of_which_nothing_can_be_run_yet_shows_its_cells_unplanned(bench: Any) -> None:
+    waiting = bench.text.replace("Better: {", "Better: {not_runnable: so does this one, ")
+    bench.declare("toy/table2", waiting.replace("  Plain:\n", "  Plain:\n    not_runnable: its recipe is missing\n"))
+    done = bench.call("diff", "toy/table2", "--scale", "tiny", "--cluster", str(bench.cluster))
+    assert done.code == 0, done.all
+    assert done.out.count("not runnable yet") >= 6
+    assert "14.0 ± 0.5" in done.out
+
+
 def test_a_failed_cell_of_gate_a_ends_with_1(bench: Any) -> None:
     bench.failing.add("evaluate")
     bench.run()
