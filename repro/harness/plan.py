@@ -19,27 +19,8 @@ from typing import Any, NamedTuple
 
 from repro.errors import PlanError, ReproError, collect, did_you_mean
 from repro.harness import atomic, places
-from repro.harness.cost import Cost, cost
-from repro.harness.explain import Explanation, explain
 from repro.harness.signature import combine, digest
 from repro.harness.table import SCALES, Column, Row, StageSpec, Table
-
-__all__ = [
-    "Cell",
-    "Cost",
-    "Explanation",
-    "Plan",
-    "Resolve",
-    "Resolved",
-    "Stage",
-    "cost",
-    "ensure_fresh",
-    "explain",
-    "path_of",
-    "plan",
-    "read",
-    "write",
-]
 
 SCHEMA = 1
 

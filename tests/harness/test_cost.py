@@ -8,7 +8,7 @@ import pytest
 
 from repro.harness import cost as costs
 from repro.harness import plan as planning
-from repro.harness.cost import CPU, GPU, Cost
+from repro.harness.cost import CPU, GPU, Cost, cost
 from repro.harness.plan import Stage
 
 TABLE = """\
@@ -51,46 +51,46 @@ def stages(bench: Any, kind: str) -> list[Stage]:
 
 
 def test_nothing_known_is_unknown(toy: Any) -> None:
-    assert planning.cost(stages(toy, "finetune")[0], toy.records) == Cost("unknown")
+    assert cost(stages(toy, "finetune")[0], toy.records) == Cost("unknown")
 
 
 def test_a_quoted_cost_names_its_source(toy: Any) -> None:
-    assert planning.cost(stages(toy, "encoder")[0], toy.records) == Cost("paper", 10, 20, GPU, "the paper")
+    assert cost(stages(toy, "encoder")[0], toy.records) == Cost("paper", 10, 20, GPU, "the paper")
 
 
 def test_operations_over_a_stated_utilisation(toy: Any) -> None:
     # 3.6e15 operations at 1e12 a second are one hour: two at half the rate, four at a quarter
-    assert planning.cost(stages(toy, "evaluate")[0], toy.records) == Cost("computed", 2, 4, GPU, "counted with fvcore")
+    assert cost(stages(toy, "evaluate")[0], toy.records) == Cost("computed", 2, 4, GPU, "counted with fvcore")
 
 
 def test_a_recipe_may_say_its_cost_itself(toy: Any) -> None:
     stage = stages(toy, "finetune")[0]
     stage.recipe["cost"] = {"gpu_hours": [1, 1], "source": "ours"}
-    assert planning.cost(stage, toy.records) == Cost("paper", 1, 1, GPU, "ours")
+    assert cost(stage, toy.records) == Cost("paper", 1, 1, GPU, "ours")
 
 
 def test_records_of_other_seeds_are_believed_before_a_quote(toy: Any) -> None:
     first, second, third = stages(toy, "finetune")
     toy.write(first.signature, seconds=3600.0, hardware=EIGHT)
     toy.write(second.signature, seconds=5400.0, hardware=EIGHT)
-    assert planning.cost(third, toy.records) == Cost("measured", 8, 12, GPU, "2 records of this recipe")
+    assert cost(third, toy.records) == Cost("measured", 8, 12, GPU, "2 records of this recipe")
     encoder = stages(toy, "encoder")[0]
     toy.write(encoder.signature, seconds=1800.0, hardware={"gpus": 1})
-    assert planning.cost(encoder, toy.records) == Cost("measured", 0.5, 0.5, GPU, "1 record of this recipe")
+    assert cost(encoder, toy.records) == Cost("measured", 0.5, 0.5, GPU, "1 record of this recipe")
 
 
 def test_hours_on_a_cpu_are_no_gpu_hours(toy: Any) -> None:
     first, second, third = stages(toy, "finetune")
     toy.write(first.signature, seconds=3600.0, hardware={"gpus": 0})
-    assert planning.cost(third, toy.records) == Cost("measured", 1, 1, CPU, "1 record of this recipe")
+    assert cost(third, toy.records) == Cost("measured", 1, 1, CPU, "1 record of this recipe")
     toy.write(second.signature, seconds=36.0, hardware={"gpus": 1})
-    assert planning.cost(third, toy.records) == Cost("measured", 0.01, 0.01, GPU, "1 record of this recipe")
+    assert cost(third, toy.records) == Cost("measured", 0.01, 0.01, GPU, "1 record of this recipe")
 
 
 def test_imported_numbers_say_nothing_of_the_time(toy: Any) -> None:
     first = stages(toy, "finetune")[0]
     toy.write(first.signature, seconds=3600.0, origin="external")
-    assert planning.cost(first, toy.records).basis == "unknown"
+    assert cost(first, toy.records).basis == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_another_length_costs_in_proportion_and_another_recipe_is_unknown(
     toy.write(stages(toy, "finetune")[0].signature, seconds=3600.0, hardware=EIGHT)
     assert old in TABLE
     other = stages(declared(bench, TABLE.replace(old, new)), "finetune")[0]
-    found = planning.cost(other, bench.records)
+    found = cost(other, bench.records)
     if factor is None:
         assert found.basis == "unknown"
     else:
@@ -123,7 +123,7 @@ def test_steps_are_compared_with_steps_whatever_the_epochs(bench: Any) -> None:
     toy = declared(bench, TABLE.replace("iterations: null", "iterations: 100"))
     toy.write(stages(toy, "finetune")[0].signature, seconds=60.0)
     text = TABLE.replace("iterations: null", "iterations: 300").replace("epochs: 10", "epochs: 99")
-    found = planning.cost(stages(declared(bench, text), "finetune")[0], bench.records)
+    found = cost(stages(declared(bench, text), "finetune")[0], bench.records)
     assert found.low == pytest.approx(180 / 3600)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from repro.harness import explain, library, record
-from repro.harness import plan as planning
 from repro.harness.explain import Explanation
 from repro.harness.state import StageState
 
@@ -34,7 +33,7 @@ def record_all(bench: Any) -> None:
 
 def explained(bench: Any, states: dict[str, StageState] | None = None) -> dict[str, Explanation]:
     return {
-        bench.plan.stages[one.signature].label: one for one in planning.explain(bench.plan, bench.records, states or {})
+        bench.plan.stages[one.signature].label: one for one in explain.explain(bench.plan, bench.records, states or {})
     }
 
 
