@@ -161,11 +161,14 @@ def fit(
     """Train from the last checkpoint in ``output``, or from the start.
 
     Args:
-        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs. batches: see
-        `Batches`. optimizer: each group has ``initial_lr``. schedule: factor on the rates, as a function of progress.
-        iterations: steps in all. settings: the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema``,
-        ``checkpoint_period``, ``log_period``. output: folder for checkpoints, ``metrics.json``, TensorBoard events
-        and ``progress.json``. phase: what to call this in ``progress.json``.
+        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs.
+        batches: see `Batches`.
+        optimizer: each group has ``initial_lr``.
+        schedule: factor on the rates, as a function of progress.
+        iterations: steps in all.
+        settings: of the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema``, and the two periods.
+        output: folder for checkpoints, ``metrics.json``, TensorBoard events and ``progress.json``.
+        phase: what to call this in ``progress.json``.
 
     Raises:
         StageError: a loss is not finite.
