@@ -82,7 +82,8 @@ def run(
     if dry_run:
         _say_foreseen(job, foreseen, as_json)
         return
-    live = sum(one.live for one in launch.status(made, job.cluster, records=plan_files.records()).values())
+    states = launch.status(made, job.cluster, records=plan_files.records(), patient=True)
+    live = sum(one.live for one in states.values())
     output.remark(_heading(job, foreseen, live))
     settings |= {"wait": wait, "allow_dirty": allow_dirty or None, "entry": launch.ENTRY}
     try:

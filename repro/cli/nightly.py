@@ -127,7 +127,8 @@ def _task(task: Task, listed: Nightly, folder: Path) -> tuple[Table, pd.DataFram
         launched = launch.launch(plan, where, wait=True, records=records, entry=launch.ENTRY, on_event=shown)
     if launched.interrupted:
         raise typer.Exit(INTERRUPTED)
-    return table, comparison.frame(table, plan, wanted, launch.status(plan, where, records=records), records=records)
+    states = launch.status(plan, where, records=records, patient=True)
+    return table, comparison.frame(table, plan, wanted, states, records=records)
 
 
 def _accept(name: str, reason: str, table: str | None, scale: str | None, as_json: bool) -> None:

@@ -56,11 +56,11 @@ def launch(
         What was to do and what came of it.
 
     Raises:
-        LaunchError: the code has uncommitted changes, or the queue refuses.
+        LaunchError: the code has uncommitted changes, or the queue refuses, or did not answer for minutes.
     """
     began = time.monotonic()
     records = records or places.results() / "records"
-    states = status(plan, cluster, records=records)
+    states = status(plan, cluster, records=records, patient=True)
     todo = state.to_run(plan, states, retry=retry)
     waiting = tuple(signature for signature, one in states.items() if one.live)
     if dry_run or not (todo or (waiting and (wait or cluster.executor != "slurm"))):
@@ -89,21 +89,32 @@ def launch(
     return launched
 
 
-def status(plan: Plan, cluster: Cluster, *, records: Path | None = None) -> dict[str, StageState]:
+def status(
+    plan: Plan, cluster: Cluster, *, records: Path | None = None, patient: bool = False
+) -> dict[str, StageState]:
     """Return the state of every stage of ``plan`` on ``cluster``, from queue, records and failure files.
 
     Progress, with an estimate of the remaining seconds, is in ``StageState.progress`` of the stages that run.
+
+    Args:
+        plan: The plan.
+        cluster: Where it runs.
+        records: Folder of the records; the project's ``results/records`` by default.
+        patient: Ask again for some minutes where the queue does not answer, instead of ending at once.
+
+    Raises:
+        LaunchError: the queue does not answer.
     """
     records = records or places.results() / "records"
-    return state.survey(plan, cluster.output_root, records, observe(cluster, plan))
+    return state.survey(plan, cluster.output_root, records, observe(cluster, plan, patient=patient))
 
 
-def observe(cluster: Cluster, plan: Plan) -> Observation | None:
+def observe(cluster: Cluster, plan: Plan, *, patient: bool = False) -> Observation | None:
     """Return what the cluster's queue says of the plan's stages; None where there is no queue."""
     executor = _executor(cluster)
     if not hasattr(executor, "observe"):
         return None
-    observation: Observation = executor.observe(cluster, set(plan.stages))
+    observation: Observation = executor.observe(cluster, set(plan.stages), patient=patient)
     return observation
 
 

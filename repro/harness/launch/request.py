@@ -1,7 +1,7 @@
 """What ``launch`` asks an executor to do, what comes back, and the events in between.
 
-An executor is a module of this package with ``submit(request) -> Launched``; one with a queue also has
-``observe(cluster, signatures) -> Observation`` and ``cancel(cluster, signatures)``.
+An executor is a module of this package with ``submit(request) -> Launched`` and ``cancel(cluster, signatures)``; one
+with a queue also has ``observe(cluster, signatures, patient=False) -> Observation`` and ``logs(cluster, signature)``.
 """
 
 from __future__ import annotations

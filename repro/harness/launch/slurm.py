@@ -46,7 +46,7 @@ def submit(request: Request) -> Launched:
     launched = Launched()
     snapshot = request.code.path  # before anybody has to wait for us
     with _turn(request.cluster.output_root) as turn:
-        seen = _patiently(lambda: observe(request.cluster, set(request.plan.stages)))
+        seen = observe(request.cluster, set(request.plan.stages), patient=True)
         states = state.survey(request.plan, request.cluster.output_root, request.records, seen)
         retry = any(request.states[signature].state == "failed" for signature in request.todo)
         launched.todo = state.to_run(request.plan, states, retry=retry)
@@ -60,14 +60,14 @@ def submit(request: Request) -> Launched:
     return launched
 
 
-def observe(cluster: Cluster, signatures: set[str]) -> Observation:
+def observe(cluster: Cluster, signatures: set[str], *, patient: bool = False) -> Observation:
     """Return what the queue and our own bookkeeping say of these stages.
 
     Raises:
-        QueueAwayError: the controller does not answer.
+        QueueAwayError: the controller does not answer; when ``patient``, it did not for some minutes.
     """
     root = cluster.output_root
-    rows = queue.read(batches.users(root))
+    rows = _patiently(lambda: queue.read(batches.users(root))) if patient else queue.read(batches.users(root))
     elements = {name: batches.elements(root, name) for name in {row.batch for row in rows}}
     found = queue.by_signature(rows, elements)
     known = {signature: entry for signature, entry in found.items() if signature in signatures}
@@ -230,7 +230,7 @@ def _watch(request: Request, launched: Launched, watched: set[str]) -> None:
     before: dict[str, StageState] = {}
     try:
         while True:
-            seen = _patiently(lambda: observe(request.cluster, set(request.plan.stages)))
+            seen = observe(request.cluster, set(request.plan.stages), patient=True)
             states = state.survey(request.plan, request.cluster.output_root, request.records, seen)
             sweep(seen)
             for signature in request.plan.stages:

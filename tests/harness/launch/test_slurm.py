@@ -234,8 +234,8 @@ def test_a_controller_that_was_away_is_asked_again(slurm, project, tmp_path):
     where = cluster(tmp_path)
     with pytest.raises(queue.QueueAwayError, match="Unable to contact"):
         launching.status(made, where)
-    (slurm / "away").touch()
-    launched = launcher.submit(request(made, where, project, tmp_path))
+    (slurm / "away").touch()  # at the first look; then sbatch fails once
+    launched = launch(made, where, project, tmp_path)
     assert list(launched.jobs.values()) == ["101"]
     assert len(calls(slurm, "sbatch")) == 2
 
