@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from detectron2.utils import comm
 
-from repro.data import datasets, splits
 from repro.data.loader import train_loader
 from repro.data.proposals import Proposals
-from repro.engine import checkpoint, parents, schedule, train
+from repro.engine import checkpoint, inputs, parents, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.harness.work import Work
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
     """Train the recipe's model on the recipe's data, starting from the parents' weights."""
     recipe, seed = work.stage.recipe, work.stage.seed
-    records = training_records(recipe["data"], seed, work.datasets_root)
+    records = inputs.share(work)
     log.info("%s: %d images", work.stage.label, len(records))
     seed_everything(seed)  # the same weights on every process
     model = build(recipe["model"])
@@ -53,18 +52,6 @@ def finish(fitted: train.Fitted, output: Path) -> Outcome:
         checkpoint.save({"model": fitted.weights}, final)
     metrics = {f"last.{name}": value for name, value in fitted.losses.items()}
     return Outcome(metrics=metrics, iterations=fitted.iterations, checkpoint=final, seconds=fitted.seconds)
-
-
-def training_records(data: Mapping[str, Any], seed: int, root: Path | None) -> list[dict[str, Any]]:
-    """Images of a training: the share of the data set that ``percent`` and the stage's seed choose.
-
-    Raises:
-        DataError: the data set is missing or faulty, or the share holds no image.
-    """
-    records, skipped = datasets.read(data["dataset"], root, skip_bad=data["skip_bad"])
-    for line in skipped:
-        log.warning("Left out of %s: %s", data["dataset"], line)
-    return splits.select(records, splits.percent((record["image_id"] for record in records), data["percent"], seed))
 
 
 def batches(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from detectron2.utils import comm
 
-from repro.engine import checkpoint, detector, parents, published, schedule, train
+from repro.engine import checkpoint, detector, inputs, parents, published, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.errors import StageError
@@ -50,7 +50,7 @@ def _import(work: Work) -> Outcome:
 
 def _train(work: Work, device: torch.device) -> Outcome:
     recipe, seed = work.stage.recipe, work.stage.seed
-    records = detector.training_records(recipe["data"], seed, work.datasets_root)
+    records = inputs.share(work)
     detector.seed_everything(seed)
     model = build(recipe["model"]).to(device)
     detector.seed_everything(seed + comm.get_rank())

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 
 from repro.data import datasets
 from repro.data.loader import test_loader
-from repro.engine import hooks, parents
+from repro.engine import hooks, inputs, parents
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.errors import DataError, StageError
@@ -40,7 +40,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     recipe = work.stage.recipe
     model = build(parent.recipe["model"])
     model.load_state_dict(parent.weights())
-    loader = test_batches(recipe["data"], work.datasets_root)
+    loader = test_batches(recipe["data"], inputs.sound(work))
     evaluators = build_evaluators(recipe, work.datasets_root)
     progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
     results = inference_on_dataset(model.to(device), loader, DatasetEvaluators([*evaluators.values(), progress]))
@@ -91,9 +91,8 @@ def build_evaluators(recipe: Mapping[str, Any], datasets_root: Path | None) -> d
     }
 
 
-def test_batches(data: Mapping[str, Any], datasets_root: Path | None) -> Any:
+def test_batches(data: Mapping[str, Any], records: list[dict[str, Any]]) -> Any:
     """The test loader of a recipe: this process's share of the images."""
-    records = datasets.load(data["dataset"], datasets_root, skip_bad=data["skip_bad"])
     return test_loader(
         records,
         build(data["mapper"]),

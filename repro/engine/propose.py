@@ -8,8 +8,7 @@ import torch
 from detectron2.utils import comm
 
 from repro.data import proposals
-from repro.engine import hooks, parents
-from repro.engine.detector import training_records
+from repro.engine import hooks, inputs, parents
 from repro.engine.outcome import Outcome
 from repro.harness.work import Work
 
@@ -17,7 +16,7 @@ from repro.harness.work import Work
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
     """Find the boxes of every image; the first process does it, with ``propose.workers`` processes of its own."""
     recipe = work.stage.recipe
-    records = training_records(recipe["data"], work.stage.seed, work.datasets_root)
+    records = inputs.share(work)
     file = work.output / "proposals.npz"
     if comm.is_main_process():
         progress = hooks.ProgressFile(work.output, "propose")

@@ -19,7 +19,7 @@ import torch
 from detectron2.utils import comm
 
 from repro.data import datasets
-from repro.engine import checkpoint, detector, distributed, encoder, evaluate, parents, propose
+from repro.engine import checkpoint, detector, distributed, encoder, evaluate, inputs, parents, propose
 from repro.engine.outcome import Outcome
 from repro.errors import StageError, did_you_mean
 from repro.harness import record
@@ -75,6 +75,7 @@ def _write_stage(work: Work) -> None:
 def _record(work: Work, outcome: Outcome, started: datetime, device: torch.device) -> None:
     now = datetime.now(UTC)
     final = outcome.checkpoint
+    artifacts = outcome.artifacts | inputs.written(work.output)
     finished = record.of(
         work,
         metrics=outcome.metrics,
@@ -82,7 +83,7 @@ def _record(work: Work, outcome: Outcome, started: datetime, device: torch.devic
         seconds=outcome.seconds or (now - started).total_seconds(),
         iterations=outcome.iterations,
         checkpoint=None if final is None else record.describe(final, work.output),
-        artifacts={name: record.describe(path, work.output) for name, path in outcome.artifacts.items()},
+        artifacts={name: record.describe(path, work.output) for name, path in artifacts.items()},
         implementation=outcome.implementation,
         origin=outcome.origin,
         hardware=_hardware(device),

@@ -43,14 +43,22 @@ def pairs(chain, tmp_path_factory, datasets_root):
     return {"finetune": (one, two), "evaluate": (chain["evaluate"], scored)}
 
 
+SCRIPT = """
+import faulthandler, sys
+faulthandler.dump_traceback_later(90)
+from repro.engine import stage
+from repro.harness.work import Work
+for text in sys.argv[1:]:
+    stage.run(Work.from_json(text))
+"""
+
+
 def run_with_two(works):
-    """Run stages with two processes, as SLURM's tasks would: as many interpreters, and the variables that torchrun sets."""
-    script = "import faulthandler, sys; faulthandler.dump_traceback_later(90); from repro.engine import stage; from repro.harness.work import Work\n"
-    script += "for text in sys.argv[1:]: stage.run(Work.from_json(text))"
+    """Run stages with two processes, as SLURM's tasks would: two interpreters, and the variables that torchrun sets."""
     address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", script, *(work.to_json() for work in works)],
+            [sys.executable, "-W", "ignore", "-c", SCRIPT, *(work.to_json() for work in works)],
             env=os.environ | address | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)

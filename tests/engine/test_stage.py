@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from repro.data import datasets, splits
 from repro.engine import checkpoint, stage
 from repro.errors import DataError, StageError
 from repro.harness import record
@@ -35,6 +37,35 @@ def test_every_kind_of_stage_leaves_its_outputs_and_a_record(chain):
         progress = progress_of(work)
         assert progress["iteration"] == progress["iterations"] > 0
     assert record.verify(chain["encoder"].records) == []
+
+
+def test_a_label_share_is_kept_as_an_id_list(chain):
+    """Fine-tuning reads a quarter of the 16 images at this scale; pretraining reads all, and needs no list."""
+    found = record_of(chain["finetune"])
+    ids = splits.load(chain["finetune"].output / found.artifacts["images"]["file"])
+    assert ids == splits.percent(range(1, 17), 25, found.seed)
+    assert "images" not in record_of(chain["pretrain"]).artifacts
+
+
+def test_what_is_left_out_of_a_faulty_data_set_is_kept(chain, bench, tmp_path):
+    """One box outside its image: refused, or with ``skip_bad`` named in a file of the record."""
+    root = chain["evaluate"].datasets_root
+    truth = json.loads(datasets.annotation_file("shapes_smoke_val", root).read_text())
+    truth["annotations"][0]["bbox"][0] = 1e6
+    (tmp_path / "faulty.json").write_text(json.dumps(truth))
+    images = Path(datasets.load("shapes_smoke_val", root)[0]["file_name"]).parent
+    name = f"coco:{tmp_path / 'faulty.json'}:{images}"
+    work = bench.work("evaluate", [chain["finetune"]], settings={"data.dataset": name})
+    work = bench.elsewhere(_at(work, chain), "faulty")
+    work = dataclasses.replace(work, stage=dataclasses.replace(work.stage, datasets={name: datasets.fingerprint(name)}))
+    with pytest.raises(DataError, match="out-of-frame box"):
+        stage.run(work)
+    work.stage.recipe["data"]["skip_bad"] = True
+    stage.run(work)
+    kept = json.loads((work.output / record_of(work).artifacts["skipped"]["file"]).read_text())
+    assert kept["dataset"] == name
+    assert "out-of-frame box" in kept["skipped"][0]
+    assert "skipped" not in record_of(chain["evaluate"]).artifacts
 
 
 def test_metrics_are_named_as_tables_name_them(chain):

@@ -49,7 +49,7 @@ model = L(DeformableDETR)(
     test_topk=100,
 )
 
-# Ours: as small as one thread of a CPU needs. The generated data set has eight classes, its images at most five objects.
+# Ours: as small as one thread of a CPU needs. The generated images show eight classes, and at most five objects each.
 scales = {
     "small": {
         "model.backbone.depth": 18,

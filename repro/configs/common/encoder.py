@@ -12,7 +12,7 @@ data = dict(dataset=None, percent=100, skip_bad=False, mapper=None, total_batch_
 optimizer = L(adamw)(lr=1e-3, weight_decay=1e-4, lr_factors={})
 train = dict(
     epochs=1,
-    lr_drops=[0.8],
+    lr_drops=[],
     iterations=None,
     clip_norm=None,
     amp=False,
@@ -29,9 +29,10 @@ scales = {
         "model.backbone.depth": 18,
         "model.backbone.width": 16,
         "data.dataset": "shapes_small_train",
+        "train.lr_drops": [0.8],
         "train.iterations": 800,
     },
-    "tiny": {"data.dataset": "shapes_tiny_train", "train.iterations": 200},
+    "tiny": {"data.dataset": "shapes_tiny_train", "data.total_batch_size": 32, "train.iterations": 250},
     "smoke": {
         "data.dataset": "shapes_smoke_train",
         "data.total_batch_size": 8,

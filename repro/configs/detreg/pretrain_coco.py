@@ -72,7 +72,7 @@ scales = combine(
             "model.target_encoder.width": 16,
             "data.mapper.crops.size": 48,
             "data.mapper.k": 10,  # ours: there are 30 queries, not 300
-            "train.iterations": 3000,
+            "train.iterations": 6000,
         },
         "tiny": {"train.iterations": 800},
     },
