@@ -19,6 +19,7 @@ from torch import nn
 from repro.engine import checkpoint
 from repro.errors import StageError
 from repro.harness import record
+from repro.harness.availability import verified
 from repro.harness.work import Work
 
 WEIGHTED = ("encoder", "pretrain", "train", "finetune")
@@ -40,7 +41,7 @@ class Parent:
 
 
 def of(work: Work) -> dict[str, Parent]:
-    """Parents of a stage by kind, each with its files there and equal to what its record says.
+    """Parents of a stage by kind, each with its files there and equal to what one of its records says.
 
     Raises:
         StageError: a parent has no record, or its files are missing or not those of any of its records; all are named.
@@ -64,13 +65,14 @@ def _faults(name: str, signature: str, folder: Path, records: Path) -> list[str]
     known = record.read(signature, records)
     if not known:
         return [f"its parent {name} ({signature}) has no record in {records}: it has not finished"]
+    if verified(known, folder):
+        return []
     faults = []
-    for file in {entry["file"] for one in known for entry in one.files()}:
-        hashes = {entry["sha256"] for one in known for entry in one.files() if entry["file"] == file}
-        path = folder / file
+    for entry in known[-1].files():
+        path = folder / entry["file"]
         if not path.is_file():
             faults.append(f"its parent {name} ({signature}) has no {path}: run that stage again")
-        elif checkpoint.sha256(path) not in hashes:
+        elif checkpoint.sha256(path) != entry["sha256"]:
             faults.append(
                 f"{path} of its parent {name} is not the file that its record describes: run that stage again"
             )

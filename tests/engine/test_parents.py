@@ -9,6 +9,7 @@ from torch import nn
 from repro.engine import checkpoint, config, parents
 from repro.engine.parents import Parent, initialise
 from repro.errors import StageError
+from repro.harness import record
 
 
 class Detector(nn.Module):
@@ -104,6 +105,16 @@ def test_missing_and_exchanged_files_of_parents_are_all_named(chain, bench):
         parents.of(work)
     assert "is not the file that its record describes" in str(error.value)
     assert f"has no {propose / 'proposals.npz'}" in str(error.value)
+
+
+def test_files_of_one_record_are_enough(chain, bench):
+    """A repeat that was merged from another machine describes files that are not here; those of the first are."""
+    work = bench.elsewhere(chain["evaluate"], "repeated")
+    signature = work.stage.parents["finetune"]
+    first = record.latest(signature, work.records)
+    there = {"file": "more.json", "sha256": "0" * 64, "bytes": 1}
+    record.write(dataclasses.replace(first, artifacts={"more": there}), work.records)
+    assert set(parents.of(work)) == {"finetune"}
 
 
 def test_a_parent_that_never_ran_is_named(chain, tmp_path):
