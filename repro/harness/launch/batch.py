@@ -136,7 +136,7 @@ def users(output_root: Path) -> list[str]:
     """
     folder = output_root / BATCHES / "users"
     ids = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [number for number in ids if _has_account(int(number))]
+    return [number for number in ids if number.isdecimal() and _has_account(int(number))]
 
 
 def _has_account(number: int) -> bool:

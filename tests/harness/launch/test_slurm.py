@@ -300,6 +300,7 @@ def test_people_who_left_are_not_asked_for(slurm, project, tmp_path):
     made = plan(("a", "train", []))
     launch(made, cluster(tmp_path), project, tmp_path)
     (tmp_path / "out" / "batches" / "users" / "3999999999").touch()
+    (tmp_path / "out" / "batches" / "users" / ".nfs0000001").touch()  # NFS, of a file that somebody still has open
     launching.status(made, cluster(tmp_path))
     assert calls(slurm, "squeue")[-1].endswith(f"-u {os.getuid()}")
 
