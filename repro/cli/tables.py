@@ -144,8 +144,9 @@ def _notes(declared: Table) -> list[str]:
     found = [declared.note] if declared.note else []
     others: list[Row | Column] = [*declared.rows, *declared.columns]
     for one in others:
-        found += [f"{one.label}: {one.note}"] if one.note else []
-        found += [f"{one.label}: not runnable yet: {one.not_runnable}"] if one.not_runnable else []
+        name = f"{one.group}, {one.label}" if one.group else one.label  # labels are unique within their group only
+        found += [f"{name}: {one.note}"] if one.note else []
+        found += [f"{name}: not runnable yet: {one.not_runnable}"] if one.not_runnable else []
     found += [f"claim {claim.id}: {claim.text}" for claim in declared.claims]
     return [f"  {line}" for line in found]
 

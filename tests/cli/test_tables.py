@@ -43,6 +43,18 @@ def test_show_prints_the_paper_and_the_recipes(bench: Any) -> None:
     assert "pretraining helps" in done.out
 
 
+def test_show_tells_rows_of_one_label_apart(bench: Any) -> None:
+    later = "Later: {not_runnable: its recipe does not exist yet,"
+    groups = "".join(
+        f"{later.replace('Later: {', f'later-{name}: {{label: Later, group: {name},')} }}\n  "
+        for name in ("short", "long")
+    )
+    bench.declare("toy/table1", bench.text.replace("  Later:", f"  {groups}Later:"))
+    done = bench.call("show", "toy/table1")
+    for told in ("short, Later: not runnable yet", "long, Later: not runnable yet", "  Later: not runnable yet"):
+        assert told in done.out
+
+
 def test_show_as_json_has_every_cell_with_its_stages(bench: Any) -> None:
     content = bench.call("show", "toy/table1", "--json").json
     cells = {(cell["row"], cell["column"]): [stage["name"] for stage in cell["stages"]] for cell in content["cells"]}
