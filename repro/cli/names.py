@@ -31,10 +31,9 @@ class Selection:
     def __bool__(self) -> bool:
         return not (self.rows is None and self.columns is None and self.seeds is None)
 
-    def holds(self, row: str, column: str, seed: int | None = None) -> bool:
-        """Return whether a cell is selected; without a seed, whatever its seed."""
-        pairs = ((self.rows, row), (self.columns, column), (self.seeds, seed))
-        return all(chosen is None or one is None or one in chosen for chosen, one in pairs)
+    def holds(self, row: str, column: str) -> bool:
+        """Return whether a cell is selected, whatever its seed."""
+        return all(chosen is None or one in chosen for chosen, one in ((self.rows, row), (self.columns, column)))
 
     def options(self) -> str:
         """Return the options that select the same again, with a space in front; empty for a whole table."""

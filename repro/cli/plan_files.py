@@ -5,7 +5,6 @@ So a run of two rows neither hides the results of the others nor makes the table
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,12 +112,10 @@ def narrow(whole: Plan, table: Table, selection: Selection) -> Plan:
     Raises:
         PlanError: no cell is left.
     """
-    cells = tuple(cell for cell in whole.cells if selection.holds(cell.row, cell.column, cell.seed))
-    if not cells:
+    part = whole.select(selection.rows, selection.columns, selection.seeds)
+    if not part.cells:
         raise PlanError(f"nothing of{selection.options() or ' it'} can be run: {_why_empty(whole, table, selection)}")
-    needed = {signature for cell in cells for signature in cell.stages}
-    stages = {signature: stage for signature, stage in whole.stages.items() if signature in needed}
-    return dataclasses.replace(whole, stages=stages, cells=cells)
+    return part
 
 
 def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:
