@@ -15,7 +15,7 @@ train.lr_drops = [0.8]  # of the training
 train.iterations = 5000
 
 scales = combine(
-    without(coco_scales, "model.num_classes", "data.dataset", "data.percent"),
+    without(coco_scales, "model.num_classes", "data.dataset", "data.percent", "train.epochs", "train.lr_drops"),
     view_scales,
     query_scales,
     {

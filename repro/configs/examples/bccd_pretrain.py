@@ -10,10 +10,10 @@ data.dataset = "bccd_train"
 data.total_batch_size = 16  # ours: 192 would be all images at once
 train.epochs = 1
 train.lr_drops = [0.8]  # of the training, as on COCO
-train.iterations = 10000  # ours: as many images as 800 epochs have
+train.iterations = 10000  # ours: 780 epochs
 
 scales = combine(
-    without(coco_scales, "data.dataset"),
+    without(coco_scales, "data.dataset", "train.epochs", "train.lr_drops"),
     view_scales,
     moved(query_scales, "model", "model.detector"),
     {
