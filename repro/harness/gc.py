@@ -1,7 +1,8 @@
 """What lies under an output root that no plan needs, and its removal.
 
-Kept always: folders of stages that a plan names or that are running, data sets, and whatever this module does not
-know. Records are never touched: they are measurements, not files of a run.
+Kept always: folders of stages that a plan names, that are running or that were run for another folder of records (an
+output root may be shared, and the others' plans are not seen here), data sets, and whatever this module does not know.
+Records are never touched: they are measurements, not files of a run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from repro.harness import atomic, claim, record
 from repro.harness.availability import available
+from repro.harness.launch.batch import BATCHES
 from repro.harness.plan import Plan
 
 SIGNATURE = re.compile(r"[0-9a-f]{12}")
@@ -41,17 +43,22 @@ def gc(plans: Iterable[Plan], output_root: Path, *, records: Path, dry_run: bool
         dry_run: Remove nothing.
     """
     needed = {signature for plan in plans for signature in plan.stages}
-    found = [*_stages(output_root, needed), *_leftovers(output_root, needed, records), *_code(output_root)]
+    found = [
+        *_stages(output_root, needed, records),
+        *_leftovers(output_root, needed, records),
+        *_batches(output_root),
+        *_code(output_root),
+    ]
     if not dry_run:
         for garbage in found:
             _remove(garbage.path)
     return found
 
 
-def _stages(root: Path, needed: set[str]) -> Iterator[Garbage]:
-    """Yield the folders of stages that no plan names and that nobody runs."""
+def _stages(root: Path, needed: set[str], records: Path) -> Iterator[Garbage]:
+    """Yield the folders of stages that no plan names, that nobody runs and that are nobody else's."""
     for folder in sorted(root.glob("*")):
-        if not SIGNATURE.fullmatch(folder.name) or folder.name in needed or not _ours(folder):
+        if not SIGNATURE.fullmatch(folder.name) or folder.name in needed or not _ours(folder, records):
             continue
         holder = claim.last(folder)
         if not (holder and claim.alive(holder, folder)):
@@ -85,8 +92,25 @@ def _code(root: Path) -> Iterator[Garbage]:
             yield Garbage(folder, _size(folder), f"code that no launch used for {age / DAY:.0f} days")
 
 
-def _ours(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("attempts", "stage.json", "work.json", "failure.json"))
+def _batches(root: Path) -> Iterator[Garbage]:
+    """Yield what is left of submissions of which no stage has a folder any more: scripts, pickles, the jobs' output."""
+    for file in sorted((root / BATCHES).glob("*.json")):
+        stages = (atomic.glance(file) or {}).get("elements", {}).values()
+        # Not at once: a batch is written down before the folders of its stages are made.
+        if any((root / stage).exists() for stage in stages) or time.time() - file.stat().st_mtime < DAY:
+            continue
+        for path in (file.with_suffix(""), file.with_suffix(".job"), file):
+            if path.exists():
+                yield Garbage(path, _size(path), "a submission of which no stage is left")
+
+
+def _ours(folder: Path, records: Path) -> bool:
+    """Return whether a folder is a stage's, and was not run for another folder of records that is still there."""
+    if not any((folder / name).exists() for name in ("attempts", "stage.json", "work.json", "failure.json")):
+        return False
+    about = atomic.glance(folder / "stage.json") or atomic.glance(folder / "work.json") or {}
+    others = Path(about.get("records") or records)
+    return not others.is_dir() or others.resolve() == records.resolve()
 
 
 def _size(path: Path) -> int:

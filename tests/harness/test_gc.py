@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -54,6 +55,37 @@ def test_frozen_code_goes_when_nobody_used_it_for_long(tmp_path: Path):
         os.utime(folder, (then, then))
     gc.gc([], tmp_path, records=tmp_path)
     assert {path.name for path in (tmp_path / "code").iterdir()} == {"new", ".making-3-4"}
+
+
+def test_submissions_go_with_the_last_of_their_stages(tmp_path: Path):
+    (tmp_path / TRAIN).mkdir()
+    for name, stage, days in (("kept", TRAIN, 40), ("gone", FAILED, 40), ("new", FAILED, 0)):
+        folder = tmp_path / "batches" / name
+        folder.mkdir(parents=True)
+        (folder / "1_0_log.out").write_text("hello")
+        folder.with_suffix(".job").write_text("1")
+        folder.with_suffix(".json").write_text(json.dumps({"elements": {"0": FAILED, "1": stage}}))
+        then = time.time() - days * gc.DAY
+        os.utime(folder.with_suffix(".json"), (then, then))
+    gc.gc([], tmp_path, records=tmp_path)
+    left = {f"{name}{suffix}" for name in ("kept", "new") for suffix in ("", ".job", ".json")}
+    assert {path.name for path in (tmp_path / "batches").iterdir()} == left
+
+
+def test_stages_that_were_run_for_others_are_kept(tmp_path: Path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for signature, file, records in (
+        ("a" * 12, "stage.json", theirs),
+        ("b" * 12, "work.json", theirs),  # queued, and never started
+        ("c" * 12, "stage.json", ours),
+        ("d" * 12, "stage.json", tmp_path / "removed"),
+    ):
+        folder = tmp_path / "out" / signature
+        folder.mkdir(parents=True)
+        (folder / file).write_text(json.dumps({"records": str(records)}))
+    theirs.mkdir()
+    gc.gc([], tmp_path / "out", records=ours)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a" * 12, "b" * 12}
 
 
 def _record(stage: Stage, root: Path, records: Path) -> None:

@@ -188,7 +188,7 @@ def _prepare(work: Work) -> None:
     ours = failure and job() and (failure.get("job"), failure.get("restart")) == (job(), restarts())
     if not ours:  # another task of this very attempt may have failed already
         clear_failure(work.output)
-    content = dataclasses.asdict(work.stage) | {"code": work.code}
+    content = dataclasses.asdict(work.stage) | {"code": work.code, "records": str(work.records)}
     atomic.replace(work.output / STAGE, json.dumps(content, indent=1, sort_keys=True))
 
 

@@ -45,6 +45,7 @@ def test_a_stage_leaves_its_description_its_record_and_a_finished_attempt(engine
     assert payload.execute(one, ENTRY) == "ran"
     about = json.loads((one.output / "stage.json").read_text())
     assert (about["signature"], about["recipe"]) == (one.stage.signature, {"steps": 2})
+    assert about["records"] == str(one.records)  # `repro gc` leaves alone what was run for other records
     assert claim.last(one.output).state == "finished"
     assert payload.execute(one, ENTRY) == "recorded"
     assert len(engine.notes("starts")) == claim.last(one.output).number == 1  # not even an attempt
