@@ -44,14 +44,10 @@ def test_show_prints_the_paper_and_the_recipes(bench: Any) -> None:
 
 
 def test_show_tells_rows_of_one_label_apart(bench: Any) -> None:
-    later = "Later: {not_runnable: its recipe does not exist yet,"
-    groups = "".join(
-        f"{later.replace('Later: {', f'later-{name}: {{label: Later, group: {name},')} }}\n  "
-        for name in ("short", "long")
-    )
-    bench.declare("toy/table1", bench.text.replace("  Later:", f"  {groups}Later:"))
+    rows = "".join(f"  {name}: {{label: Same, group: {name}, not_runnable: no recipe}}\n" for name in ("short", "long"))
+    bench.declare("toy/table1", bench.text.replace("claims:", f"{rows}claims:"))
     done = bench.call("show", "toy/table1")
-    for told in ("short, Later: not runnable yet", "long, Later: not runnable yet", "  Later: not runnable yet"):
+    for told in ("short, Same: not runnable yet", "long, Same: not runnable yet", "  Later: not runnable yet"):
         assert told in done.out
 
 
