@@ -4,6 +4,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -174,3 +175,34 @@ def test_threads_and_loggers_are_put_back(chain, bench):
         assert [len(logging.getLogger(name).handlers) for name in ("repro", "detectron2")] == before
     finally:
         torch.set_num_threads(1)
+
+
+def damaged(root, name):
+    """A COCO-layout copy of the generated images, with a truncated file and a box of no size."""
+    from repro.data import datasets
+
+    source = datasets.annotation_file("shapes_smoke_train", root)
+    folder = root / name
+    shutil.copytree(source.parent, folder)
+    truth = json.loads((folder / "instances.json").read_text())
+    truth["annotations"][0]["bbox"][2] = 0
+    bad = truth["images"][5]
+    (folder / "instances.json").write_text(json.dumps(truth))
+    image = folder / "images" / bad["file_name"]
+    image.write_bytes(image.read_bytes()[:200])
+    return f"coco:{folder / 'instances.json'}:{folder / 'images'}", bad["file_name"]
+
+
+def test_bad_data_stop_a_stage_or_are_left_out_and_recorded(bench, datasets_root):
+    dataset, image = damaged(datasets_root, "damaged")
+    strict = bench.work("propose", settings={"data.dataset": dataset}, datasets={})
+    with pytest.raises(DataError, match=image):
+        stage.run(strict)
+    lenient = bench.work("propose", settings={"data.dataset": dataset, "data.skip_bad": True}, datasets={})
+    stage.run(lenient)
+    found = record_of(lenient)
+    assert found.iterations == 15
+    listed = json.loads((lenient.output / found.artifacts["skipped"]["file"]).read_text())["skipped"]
+    assert len(listed) == 2
+    assert image in listed[0]
+    assert "annotation 1: degenerate box" in listed[1]
