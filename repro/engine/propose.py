@@ -21,6 +21,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     if comm.is_main_process():
         progress = hooks.ProgressFile(work.output, "propose")
         settings = {key: value for key, value in recipe["propose"].items() if key != "workers"}
-        proposals.propose(records, work.output, settings, recipe["propose"]["workers"], progress.update)
+        mark = work.stage.datasets.get(recipe["data"]["dataset"], "")
+        proposals.propose(records, work.output, settings, recipe["propose"]["workers"], progress.update, mark)
     comm.synchronize()
     return Outcome(iterations=len(records), artifacts={"proposals": file})

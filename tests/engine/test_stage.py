@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from repro.data import datasets, splits
+from repro.data.proposals import Proposals
 from repro.engine import checkpoint, stage
 from repro.errors import DataError, StageError
 from repro.harness import record
@@ -59,7 +60,7 @@ def test_what_is_left_out_of_a_faulty_data_set_is_kept(chain, bench, tmp_path):
     work = bench.work("evaluate", [chain["finetune"]], settings={"data.dataset": name})
     work = bench.elsewhere(_at(work, chain), "faulty")
     work = dataclasses.replace(work, stage=dataclasses.replace(work.stage, datasets={name: datasets.fingerprint(name)}))
-    with pytest.raises(DataError, match="out-of-frame box"):
+    with pytest.raises(DataError, match=r"(?s)data\.skip_bad: true.*out-of-frame box"):
         stage.run(work)
     work.stage.recipe["data"]["skip_bad"] = True
     stage.run(work)
@@ -67,6 +68,11 @@ def test_what_is_left_out_of_a_faulty_data_set_is_kept(chain, bench, tmp_path):
     assert kept["dataset"] == name
     assert "out-of-frame box" in kept["skipped"][0]
     assert "skipped" not in record_of(chain["evaluate"]).artifacts
+
+
+def test_proposals_say_which_data_they_were_made_for(chain):
+    header = Proposals(chain["propose"].output / "proposals.npz").header
+    assert [header["dataset"]] == list(chain["propose"].stage.datasets.values())
 
 
 def test_metrics_are_named_as_tables_name_them(chain):
