@@ -110,7 +110,11 @@ def read(name: str, root: Root = None, *, skip_bad: bool = False, files: bool = 
     found = _records.read(source, dataset.classes, files=files)
     if not skip_bad:
         lines = _records.describe(found.faults, dataset.known)
-        collect(lines, f"data set {name} (skip_bad leaves such data out)", DataError)
+        collect(
+            lines,
+            f"data set {name} (`data.skip_bad: true` among the settings of the stage leaves such data out)",
+            DataError,
+        )
     if not found.records:
         raise DataError(
             f"data set {name} holds no usable image" + "".join(f"\n  {fault}" for fault in found.faults[:20])
