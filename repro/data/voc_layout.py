@@ -100,25 +100,24 @@ def _read_one(file: Path, image_id: int, category: dict[str, int], content: dict
     images = file.parent.parent / "JPEGImages"
     name = next((file.stem + suffix for suffix in SUFFIXES if (images / (file.stem + suffix)).exists()), None)
     size = {side: int(root.find(f"size/{side}").text) for side in ("height", "width")}
+    known = len(content["annotations"])
+    objects = [
+        {"id": known + position} | _object(item, position, file, image_id, category)
+        for position, item in enumerate(root.iterfind("object"), start=1)
+    ]
+    # Only now that all of it could be read: an image with half of its objects would teach that there are no others.
     content["images"].append({"id": image_id, "file_name": name or f"{file.stem}.jpg", **size})
-    for position, item in enumerate(root.iterfind("object"), start=1):
-        content["annotations"].append(_object(item, position, file, image_id, category, content))
+    content["annotations"] += objects
 
 
 def _object(
-    item: ElementTree.Element,
-    position: int,
-    file: Path,
-    image_id: int,
-    category: dict[str, int],
-    content: dict[str, Any],
+    item: ElementTree.Element, position: int, file: Path, image_id: int, category: dict[str, int]
 ) -> dict[str, Any]:
     name = item.findtext("name", "").strip()
     x0, y0, x1, y1 = (float(item.find(f"bndbox/{key}").text) for key in ("xmin", "ymin", "xmax", "ymax"))
     sound = x1 > x0 and y1 > y0
     box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1] if sound else [x0 - 1, y0 - 1, x1 - x0, y1 - y0]
     return {
-        "id": len(content["annotations"]) + 1,
         "image_id": image_id,
         "category_id": category.get(name, name),
         "bbox": box,

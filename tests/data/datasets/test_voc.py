@@ -49,6 +49,17 @@ def test_boxes_become_zero_based_and_half_open(folder):
     assert len(datasets.load(f"voc:{folder}:all")) == 3
 
 
+def test_an_image_with_an_unreadable_object_is_left_out_whole(folder):
+    """Not with the objects that stand before it in the file."""
+    whole = OBJECT.format("dog", 0, 1, 1, 60, 40)
+    write(folder, "a", whole, "<object><name>cat</name></object>")
+    write(folder, "b", whole)
+    found = datasets.read(f"voc:{folder}:train", skip_bad=True)
+    assert [len(record["annotations"]) for record in found.records] == [1]
+    assert len(found.skipped) == 1
+    assert "a.xml: malformed file" in found.skipped[0]
+
+
 def test_the_evaluators_file(folder, tmp_path):
     file = datasets.annotation_file(f"voc:{folder}:train", tmp_path / "out")
     content = json.loads(file.read_text())
