@@ -12,6 +12,7 @@ from typing import Any
 
 from fvcore.common.param_scheduler import ParamScheduler
 
+from repro.data.loader import iterations_per_epoch
 from repro.errors import RecipeError
 
 
@@ -28,7 +29,7 @@ def iterations(train: Mapping[str, Any], images: int, total_batch_size: int) -> 
     """
     if train.get("iterations") is not None:
         return int(train["iterations"])
-    return max(1, round(train["epochs"] * max(1, images // total_batch_size)))
+    return max(1, round(train["epochs"] * iterations_per_epoch(images, total_batch_size)))
 
 
 def learning_rate(train: Mapping[str, Any]) -> ParamScheduler:
