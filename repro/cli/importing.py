@@ -73,7 +73,7 @@ def import_(
     metric = made.cells[0].metric
     output.say(f"{declared.name}/{row.id}/{column.id} seed {seed}: {metric} {metrics[metric]:.2f}")
     output.say(f"Recorded as {path}")
-    output.say(f"Next: repro diff {declared.name} --scale {made.scale}")
+    output.say(f"Next: {options.program()} diff {declared.name} --scale {made.scale}{options.folders()}")
     output.remark(f"The detections are kept in {places.output_root() / stage.signature}.")
 
 

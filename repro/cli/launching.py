@@ -48,7 +48,8 @@ class Job:
     def command(self, verb: str, *, on_cluster: bool = True) -> str:
         """Return the command that does ``verb`` to the same part of the table."""
         where = f" --cluster {self.named}" if on_cluster else ""
-        return f"repro {verb} {self.table.name} --scale {self.planned.part.scale}{where}{self.selection.options()}"
+        about = f"{self.table.name} --scale {self.planned.part.scale}{where}{self.selection.options()}"
+        return f"{options.program()} {verb} {about}{options.folders()}"
 
 
 def run(
@@ -188,8 +189,9 @@ def _next(job: Job, launched: Launched) -> str:
     made = job.planned.part
     cell = next((cell for cell in made.cells if set(cell.stages) & launched.failed.keys()), made.cells[-1])
     address = f"{made.table}/{cell.row}/{cell.column} --scale {made.scale}"
+    program, folders = options.program(), options.folders()
     failed = next((signature for signature in cell.stages if signature in launched.failed), None)
     if failed is None:
-        return f"{job.command('diff', on_cluster=False)} --format markdown, or repro why {address}"
-    logs = f"repro logs {address} --cluster {job.named} --stage {failed}"
+        return f"{job.command('diff', on_cluster=False)} --format markdown, or {program} why {address}{folders}"
+    logs = f"{program} logs {address} --cluster {job.named} --stage {failed}{folders}"
     return f"{logs}, then {job.command('run')} --retry"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from repro.cli import complete
+from repro.cli import complete, output
 
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="detreg/table5, or table5 alone.", autocompletion=complete.tables)
@@ -91,3 +94,23 @@ Output = Annotated[
         callback=_override("REPRO_OUTPUT"),
     ),
 ]
+
+
+def folders() -> str:
+    """Return the options that name our folders again where they are not the usual ones, with a space in front.
+
+    A variable of the environment may be gone when the next command is typed: `make demo` sets two for itself alone.
+    """
+    from repro.harness import places
+
+    usual = (
+        ("--results", places.results(), places.project_root() / "results"),
+        ("--output", places.output_root(), Path("~/.cache/repro").expanduser()),
+    )
+    return "".join(f" {name} {shlex.quote(output.short(now))}" for name, now, then in usual if now != then)
+
+
+def program() -> str:
+    """Return what to type for this program: its name, or its path where the shell does not find it by that."""
+    called = Path(sys.argv[0])
+    return output.short(called) if called.name == "repro" and not shutil.which("repro") else "repro"

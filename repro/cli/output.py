@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,11 @@ def size(count: float) -> str:
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
     return f"{count:.0f} B"
+
+
+def short(path: str | Path) -> str:
+    """Write a path from here, where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 def counted(count: int, what: str) -> str:

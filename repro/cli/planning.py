@@ -134,7 +134,7 @@ def _print(summary: dict[str, Any], explained: list[Explanation], made: Plan) ->
     counts = f"{done} recorded, {len(summary['to_run'])} to run"
     others = {name: n for name, n in summary["states"].items() if name in ("running", "pending", "failed", "vanished")}
     counts += "".join(f", {n} {name}" for name, n in others.items())
-    output.say(f"{output.counted(len(made.stages), 'stage')}: {counts}. Wrote {_short(summary['file'])}")
+    output.say(f"{output.counted(len(made.stages), 'stage')}: {counts}. Wrote {output.short(summary['file'])}")
     for line in cost_lines(summary["cost"]):
         output.say(f"  {line}")
     disk = summary["disk"]
@@ -171,9 +171,3 @@ def _kind(one: Mapping[str, Any]) -> str:
 
 def _seeds(seeds: list[int]) -> str:
     return f"{output.counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
-
-
-def _short(path: str) -> str:
-    """Write a path from here, where that is shorter."""
-    with_here = os.path.relpath(path)
-    return with_here if len(with_here) < len(path) else path

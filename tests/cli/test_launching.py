@@ -23,6 +23,21 @@ def test_run_ends_with_the_comparison_and_the_next_command(bench: Any) -> None:
     assert "[10/10] done" in done.err
 
 
+def test_the_next_command_works_where_the_environment_is_another(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make demo` sets its folders for itself alone, and leaves its environment inactive."""
+    monkeypatch.chdir(bench.root)
+    done = bench.run(*PART)
+    told = next(line for line in done.out.splitlines() if line.startswith("Next: ")).removeprefix("Next: ")
+    command = told.partition(" --format markdown")[0]
+    assert command.endswith("--seeds 1,3 --results results --output output")
+    monkeypatch.delenv("REPRO_RESULTS")
+    monkeypatch.delenv("REPRO_OUTPUT")
+    assert "13.2 ± 0.1 (2)" in bench.call(*command.split()[1:]).out
+    monkeypatch.setattr(sys, "argv", [str(bench.root / "venv" / "bin" / "repro")])
+    monkeypatch.setenv("PATH", "")
+    assert "Next: venv/bin/repro diff" in bench.run(*PART, "--results", "results").out
+
+
 def test_run_again_repeats_nothing(bench: Any) -> None:
     bench.run(*PART)
     before = sorted(bench.records.iterdir())
