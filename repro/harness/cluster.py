@@ -64,7 +64,7 @@ class Cluster:
         executor: ``slurm``, ``local`` (slots with warm workers) or ``debug`` (in this process).
         output_root: Where stages keep checkpoints and logs; shared by all nodes, outside the repository.
         datasets_root: Where data sets lie; None leaves it to the environment.
-        slots: Local: how many stages run side by side; 0 means one a GPU, or one a core pair without GPUs.
+        slots: Local: how many stages run side by side; 0 means one a GPU, or without GPUs one a core.
         gpus: Local: how many GPUs are shared out over the slots.
         setup: Shell lines that a job runs before Python.
         python: Interpreter of the jobs; None means this one.

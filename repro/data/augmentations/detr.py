@@ -18,7 +18,6 @@ from torch import Tensor
 from repro.data.augmentations.geometry import Crop, Flip, Resize
 
 FINETUNE_SHORT_EDGES = tuple(range(480, 801, 32))  # published code, COCO
-PRETRAIN_SHORT_EDGES = (320, 336, 352, 368, 400, 416, 432, 448, 464, 480)  # published code: 384 is not in the list
 
 
 def resized(height: int, width: int, short_edge: int, max_size: int | None) -> tuple[int, int]:
