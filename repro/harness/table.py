@@ -21,7 +21,7 @@ from repro.harness.number import Number
 
 __all__ = [
     "Accepted", "Claim", "Column", "Gate", "Number", "Paper", "Row", "StageSpec", "Table",
-    "clashes", "digest", "load", "names", "parents_of", "resolve_name",
+    "clashes", "load", "names", "parents_of", "resolve_name",
 ]  # fmt: skip
 
 Gate = Literal["A", "B", "C", "void"]
@@ -285,11 +285,6 @@ def clashes(row: Row, column: Column) -> Iterator[tuple[str, str]]:
             for other in column.stages[stage]:
                 if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
                     yield stage, max(key, other, key=len)
-
-
-def digest(table: Table) -> str:
-    """Return ``table.digest``."""
-    return table.digest
 
 
 def load(path_or_name: str | Path, root: Path | None = None) -> Table:
