@@ -43,7 +43,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     loader = test_batches(recipe["data"], inputs.sound(work))
     evaluators = build_evaluators(recipe, work.datasets_root)
     progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
-    results = inference_on_dataset(model.to(device), loader, DatasetEvaluators([*evaluators.values(), progress]))
+    results = inference_on_dataset(model.to(device), loader, _Named(evaluators, progress))
     file = work.output / DETECTIONS
     first = next(iter(evaluators.values()))
     if comm.is_main_process():
@@ -114,6 +114,18 @@ def _write(detections: Sequence[Mapping[str, Any]], path: Path) -> None:
     with temporary.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
         file.write(json.dumps(detections).encode())
     temporary.replace(path)
+
+
+class _Named(DatasetEvaluators):
+    """Several evaluators, each under the name that the recipe gives it: one class may stand in it twice."""
+
+    def __init__(self, evaluators: Mapping[str, Any], progress: DatasetEvaluator) -> None:
+        super().__init__([*evaluators.values(), progress])
+        self.by_name = evaluators
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        found = {name: evaluator.evaluate() for name, evaluator in self.by_name.items()}
+        return {name: metrics for name, results in found.items() for metrics in results.values()}
 
 
 class _Progress(DatasetEvaluator):

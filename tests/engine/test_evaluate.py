@@ -1,5 +1,7 @@
 """Evaluation: what is written down gives the same numbers again, and foreign detections are checked."""
 
+import copy
+import dataclasses
 import gzip
 import json
 
@@ -70,3 +72,18 @@ def test_one_detector_is_scored_and_not_several(chain, bench):
     work = bench.work("evaluate", [chain["pretrain"], chain["finetune"]])
     with pytest.raises(StageError, match="has 2 parents"):
         stage.run(bench.elsewhere(_at(work, chain), "two"))
+
+
+def test_metrics_go_by_the_names_of_the_recipe(chain, bench):
+    """Twice the same evaluator, once blind to classes: the second must not take the place of the first."""
+    work = bench.elsewhere(chain["evaluate"], "twice")
+    recipe = copy.deepcopy(work.stage.recipe)
+    recipe["evaluators"]["proposals"] = recipe["evaluators"]["coco_box"] | {"class_agnostic": True}
+    work = dataclasses.replace(work, stage=dataclasses.replace(work.stage, recipe=recipe))
+    stage.run(work)
+    metrics = record_of(work).metrics
+    alone = record_of(chain["evaluate"]).metrics
+    assert {name: metrics[name] for name in alone} == pytest.approx(alone, nan_ok=True)
+    assert len(metrics) == 2 * len(alone)
+    again = evaluate.score_file(recipe, work.output / evaluate.DETECTIONS, work.datasets_root)
+    assert metrics == pytest.approx(again, abs=1e-9, nan_ok=True)
