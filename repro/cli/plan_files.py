@@ -5,6 +5,7 @@ So a run of two rows neither hides the results of the others nor makes the table
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +67,11 @@ def make(table: Table, scale: str, selection: Selection) -> Planned:
     resolve = resolver()
     whole = planning.plan(table, resolve, scale)
     seeds = {cell.seed for cell in whole.cells}
-    if selection.seeds is not None and not seeds.issuperset(selection.seeds):
-        whole = planning.plan(table, resolve, scale, seeds=sorted(seeds.union(selection.seeds)))
+    if more := sorted(set(selection.seeds or ()) - seeds):
+        # For what was selected only: other cells do not lack a seed because one cell got one more.
+        extra = planning.plan(table, resolve, scale, selection.rows, selection.columns, more)
+        stages = whole.stages | {name: stage for name, stage in extra.stages.items() if name not in whole.stages}
+        whole = dataclasses.replace(whole, stages=stages, cells=whole.cells + extra.cells)
     part = narrow(whole, table, selection)
     return Planned(whole, part, planning.write(whole, folder()))
 

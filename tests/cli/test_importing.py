@@ -45,6 +45,16 @@ def test_import_records_an_external_result(scored: Any) -> None:
     assert (ours["n"], ours["mean"], ours["origin"]) == (1, 12.0, "external")
 
 
+def test_a_seed_of_its_own_makes_no_other_cell_unfinished(scored: Any) -> None:
+    scored.run("--rows", "plain")
+    done = scored.call("import", "toy/table1/better/1%", detections(scored, 12), "--seed", "77", "--scale", "tiny")
+    assert done.code == 0, done.all
+    cells = scored.call("diff", "toy/table1", "--scale", "tiny", "--json").json["cells"]
+    verdicts = {(cell["row"], cell["column"]): cell["verdict"] for cell in cells if cell["kind"] == "cell"}
+    assert verdicts["better", "1%"] == "partial"
+    assert verdicts["plain", "1%"] == verdicts["plain", "10%"] == "no reference"
+
+
 def test_what_we_trained_goes_before_what_was_imported(scored: Any) -> None:
     part = ("--rows", "better", "--columns", "1%", "--seeds", "1")
     scored.run(*part)
