@@ -86,6 +86,7 @@ def execute(
         failures = functools.partial(_failures, queued=distributed, attended=on_terminate == "leave")
         if rank:  # the first task holds the claim for all
             with failures(work):
+                _check_parents(work, patience)  # each node for itself: what one sees, another may not see yet
                 _call(work, entry)
             return "ran"
         claim = _acquire(work, patience)

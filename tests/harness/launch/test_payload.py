@@ -121,6 +121,21 @@ def test_parents_are_waited_for_where_files_come_late(engine, make_plan):
     late.join()
 
 
+def test_every_task_waits_for_parents_whose_files_come_late(engine, make_plan, slurm_task):
+    plan = make_plan({"a": ("train", [], {}), "b": ("evaluate", ["a"], {})})
+    parent, child = work(engine, plan, "a"), work(engine, plan, "b")
+    payload.execute(parent, ENTRY)
+    weights, hidden = parent.output / "model_final.pth", parent.output / "hidden"
+    weights.rename(hidden)
+    slurm_task(NTASKS="2", PROCID="1", LOCALID="1", JOB_ID="5", STEP_NODELIST="n1")
+    with pytest.raises(RuntimeError, match="lacks its files"):
+        payload.execute(child, ENTRY, distributed=True)
+    late = threading.Timer(0.5, hidden.rename, [weights])
+    late.start()
+    assert payload.execute(child, ENTRY, distributed=True, patience=20.0) == "ran"
+    late.join()
+
+
 def test_a_stage_that_somebody_runs_is_not_run_twice(engine, make_plan):
     one = work(engine, make_plan({"a": ("train", [], {})}), "a")
     held = Claim.acquire(one.output)
