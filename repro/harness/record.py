@@ -139,6 +139,11 @@ def read(signature: str, folder: Path) -> list[Record]:
     return records
 
 
+def ours(records: list[Record]) -> list[Record]:
+    """Return the records of what was run here; an imported score is shown, but is no reason not to train."""
+    return [record for record in records if record.origin != "external"]
+
+
 def latest(signature: str, folder: Path) -> Record | None:
     """Return the newest record of ``signature``, or None."""
     records = read(signature, folder)

@@ -135,7 +135,7 @@ def look(
     queued = seen.queue.get(stage.signature)
     if queued and queued.live:
         return _queued(queued, output)
-    measured = record.read(stage.signature, records)
+    measured = record.ours(record.read(stage.signature, records))
     if measured and (available(measured, output) or stage.kind == "evaluate"):
         return _measured(measured, output)
     attempt = claim.last(output)

@@ -63,6 +63,14 @@ def test_what_we_trained_goes_before_what_was_imported(scored: Any) -> None:
     assert [(cell["mean"], cell["origin"]) for cell in cells] == [(pytest.approx(13.1), "retrained")]
 
 
+def test_an_imported_score_does_not_keep_a_cell_from_being_trained(scored: Any) -> None:
+    part = ("--rows", "better", "--columns", "1%", "--seeds", "1")
+    scored.call("import", "toy/table1/better/1%", detections(scored, 40), "--seed", "1", "--scale", "tiny")
+    scored.run(*part)
+    cells = scored.call("diff", "toy/table1", "--scale", "tiny", "--json", *part).json["cells"]
+    assert [(cell["mean"], cell["origin"]) for cell in cells] == [(pytest.approx(13.1), "retrained")]
+
+
 def test_a_file_that_is_not_there(scored: Any) -> None:
     done = scored.call("import", "toy/table1/better/1%", "nowhere.json", "--seed", "1", "--scale", "tiny")
     assert done.code == 2

@@ -114,9 +114,8 @@ def execute(
 
 def settled(work: Work) -> bool:
     """Return whether the stage is recorded, and its files are here if later stages start from it."""
-    if not record.exists(work.stage.signature, work.records):
-        return False
-    return work.stage.kind == "evaluate" or available(record.read(work.stage.signature, work.records), work.output)
+    records = record.ours(record.read(work.stage.signature, work.records))
+    return bool(records) and (work.stage.kind == "evaluate" or available(records, work.output))
 
 
 def write_failure(work: Work, error: str, message: str, *, trace: str = "", blocked: bool = False) -> bool:
