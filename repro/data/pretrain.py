@@ -9,8 +9,9 @@ Which boxes (`policy`), of n in order of rank:
 
     topk         the first k
     random       k of them, each equally likely
-    importance   each for itself with a probability proportional to −log(i/n), i = 1…n, k of them on average. The
-                 published code has n fixed at 300 and the factor at 1/10, which is the same for k = 30 and n = 300.
+    importance   each for itself with a probability proportional to −log(i/(n+1)), i = 1…n, k of them on average. The
+                 paper divides by n, which would never take the last; the published code by 301, with n fixed at 300
+                 and the factor at 1/10, which is the same for k = 30 and n = 300.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def random(count: int, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def importance(count: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Ranks drawn one by one with probability proportional to −log(i/n), k of them on average if there are so many."""
+    """Ranks drawn one by one with probability proportional to −log(i/(n+1)), k of them on average if there are."""
     weight = -np.log(np.arange(1, count + 1) / (count + 1))
     return np.flatnonzero(rng.random(count) < np.minimum(k * weight / weight.sum(), 1))
 

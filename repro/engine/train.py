@@ -52,6 +52,7 @@ class Trainer(TrainerBase):
     ) -> None:
         super().__init__()
         device = next(model.parameters()).device
+        self.device_type = device.type
         self.model = model.train()
         self.parallel = distributed.parallel(model, device)
         self.optimizer = optimizer
@@ -85,7 +86,7 @@ class Trainer(TrainerBase):
         start = time.perf_counter()
         batch = next(self.stream)
         self.storage.put_scalar("data_time", time.perf_counter() - start)
-        with torch.autocast(self.scaler._device, enabled=self.amp):
+        with torch.autocast(self.device_type, enabled=self.amp):
             losses = self.parallel(batch)
         self.check(losses)
         self.optimizer.zero_grad(set_to_none=True)
@@ -201,7 +202,9 @@ def _writers(output: Path, iterations: int, first: int) -> list[Any]:
     metrics = output / "metrics.json"
     if metrics.exists():  # an interrupted attempt went further than its last checkpoint
         lines = metrics.read_text().splitlines()
-        metrics.write_text("".join(f"{line}\n" for line in lines if _before(line, first)))
+        kept = metrics.with_suffix(".tmp")  # a kill while writing must not take the lines with it
+        kept.write_text("".join(f"{line}\n" for line in lines if _before(line, first)))
+        kept.replace(metrics)
     return [
         CommonMetricPrinter(iterations),
         JSONWriter(str(metrics), window_size=1),
