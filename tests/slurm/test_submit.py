@@ -95,7 +95,9 @@ def test_killed_submitter_neither_loses_nor_repeats_a_stage(lab, moment):
 
 
 def launch_and_compare(lab, expected):
-    os._exit(0 if set(lab.launch().jobs) == expected else 1)
+    known = set(lab.launch().jobs)
+    known |= {stage for stage in expected if lab.metrics(stage)}  # done before this one had its turn
+    os._exit(0 if known == expected else 1)
 
 
 def test_several_people_submit_at_once(lab):
