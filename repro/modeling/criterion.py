@@ -1,8 +1,8 @@
 """The set criterion: match, then classification, L1 and GIoU losses on every decoder layer (Carion et al. 2020).
 
-Losses and weights are Deformable DETR's (Zhu et al. 2021, appendix A.3): sigmoid focal loss instead of cross-entropy.
-Each layer has its own matching. All layers are computed as one batch; cardinality and class errors, which the published
-code logs, are left out.
+By default losses and weights are Deformable DETR's (Zhu et al. 2021, appendix A.3): sigmoid focal loss instead of
+cross-entropy; DETR's are named in its recipes. Each layer has its own matching. All layers are computed as one batch;
+cardinality and class errors, which the published code logs, are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .losses import box_giou_loss, box_l1_loss, focal_loss
+from .class_losses import ClassLoss, FocalLoss
+from .losses import box_giou_loss, box_l1_loss
 from .matching import HungarianMatcher, Matches, Targets
 
 
@@ -42,11 +43,12 @@ class SetCriterion(nn.Module):
 
     Args:
         matcher: assigns queries to objects.
-        weight_class: weight of the focal loss.
+        weight_class: weight of the classification loss.
         weight_bbox: weight of the L1 loss.
         weight_giou: weight of the GIoU loss.
-        alpha: focal loss, weight of the positives.
-        gamma: focal loss, exponent.
+        alpha: weight of the positives, of the default classification loss.
+        gamma: exponent, of the default classification loss.
+        class_loss: the classification loss; default :class:`FocalLoss`.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class SetCriterion(nn.Module):
         weight_giou: float = 2.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
+        class_loss: ClassLoss | None = None,
     ) -> None:
         super().__init__()
         self.matcher = matcher
         self.weights = {"loss_ce": weight_class, "loss_bbox": weight_bbox, "loss_giou": weight_giou}
-        self.alpha, self.gamma = alpha, gamma
+        self.class_loss = class_loss or FocalLoss(alpha, gamma)
 
     def forward(self, predictions: Predictions, targets: Targets) -> tuple[dict[str, Tensor], Matches]:
         """Losses, weighted and ready to sum, and the matching they rest on.
@@ -73,16 +76,15 @@ class SetCriterion(nn.Module):
         # Sums over thousands of terms: never in the half precision that the heads may have computed in.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         matches = self.matcher(logits, boxes, targets)
-        wanted = _wanted_classes(logits, targets, matches)
+        count = number_of_objects(targets, logits.device)
         found = boxes.gather(2, matches.query.unsqueeze(-1).expand(-1, -1, -1, 4))
         wanted_boxes = targets.boxes_cxcywh_rel.to(boxes.dtype)
-        losses = {
-            "loss_ce": focal_loss(logits, wanted, self.alpha, self.gamma),
-            "loss_bbox": box_l1_loss(found, wanted_boxes, matches.matched),
-            "loss_giou": box_giou_loss(found, wanted_boxes, matches.matched),
+        l1, giou = (loss(found, wanted_boxes, matches.matched) for loss in (box_l1_loss, box_giou_loss))
+        per_layer = {
+            "loss_ce": self.weights["loss_ce"] * self.class_loss(logits, boxes, targets, matches, count),
+            "loss_bbox": self.weights["loss_bbox"] * l1 / count,
+            "loss_giou": self.weights["loss_giou"] * giou / count,
         }
-        count = number_of_objects(targets, logits.device)
-        per_layer = {name: self.weights[name] * value / count for name, value in losses.items()}
         return _named_by_layer(per_layer), matches
 
 
@@ -93,16 +95,6 @@ def number_of_objects(targets: Targets, device: torch.device) -> Float[Tensor, "
         dist.all_reduce(count)
         count /= dist.get_world_size()
     return count.clamp(min=1)
-
-
-def _wanted_classes(logits: Float[Tensor, "D B Q K"], targets: Targets, matches: Matches) -> Float[Tensor, "D B Q K"]:
-    """1 for the class of the object that a query was matched to, 0 elsewhere."""
-    depth, images, _, classes = logits.shape
-    labels = targets.labels.expand(depth, -1, -1)
-    flat = logits.new_zeros(depth, images, logits.shape[2] * classes)
-    # Padding writes 0 by the sum, so it cannot undo what an object wrote at the same place.
-    flat.scatter_add_(2, matches.query * classes + labels, matches.matched.to(logits.dtype))
-    return flat.view_as(logits)
 
 
 def _named_by_layer(per_layer: dict[str, Float[Tensor, " D"]]) -> dict[str, Float[Tensor, ""]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .boxes import cxcywh_to_xyxy, generalized_iou
+from .class_costs import ClassCost, FocalCost
 
 
 class Targets(NamedTuple):
@@ -51,11 +52,12 @@ class HungarianMatcher(nn.Module):
     """Finds the one-to-one assignment of least total cost; has no parameters and passes no gradient.
 
     Args:
-        cost_class: weight of the focal classification cost.
+        cost_class: weight of the classification cost.
         cost_bbox: weight of the L1 distance between relative boxes.
         cost_giou: weight of the negative generalised IoU.
-        alpha: focal loss, weight of the positives.
-        gamma: focal loss, exponent.
+        alpha: weight of the positives, of the default classification cost.
+        gamma: exponent, of the default classification cost.
+        class_cost: the classification cost; default :class:`FocalCost`.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class HungarianMatcher(nn.Module):
         cost_giou: float = 2.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
+        class_cost: ClassCost | None = None,
     ) -> None:
         super().__init__()
         self.cost_class, self.cost_bbox, self.cost_giou = cost_class, cost_bbox, cost_giou
-        self.alpha, self.gamma = alpha, gamma
+        self.class_cost = class_cost or FocalCost(alpha, gamma)
 
     @torch.no_grad()
     def forward(
@@ -93,20 +96,11 @@ class HungarianMatcher(nn.Module):
         logits, boxes = logits.to(single), boxes_cxcywh_rel.to(single)
         wanted = targets.boxes_cxcywh_rel.to(boxes)
         giou = generalized_iou(cxcywh_to_xyxy(boxes).unsqueeze(3), cxcywh_to_xyxy(wanted).unsqueeze(1))
-        cost = self._class_cost(logits, targets.labels) * self.cost_class
+        cost = self.class_cost(logits, targets.labels) * self.cost_class
         cost += self._distance(boxes, wanted) * self.cost_bbox
         cost -= giou * self.cost_giou
         # Diverged predictions must reach the loss, which names them, instead of stopping the solver here.
         return cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6)
-
-    def _class_cost(self, logits: Float[Tensor, "D B Q K"], labels: Int64[Tensor, "B T"]) -> Float[Tensor, "D B Q T"]:
-        """What the focal loss would gain by making the object's class a positive."""
-        depth, _, queries, _ = logits.shape
-        index = labels[None, :, None].expand(depth, -1, queries, -1)
-        probability = logits.gather(3, index).sigmoid()
-        positive = self.alpha * (1 - probability) ** self.gamma * -(probability + 1e-8).log()
-        negative = (1 - self.alpha) * probability**self.gamma * -(1 - probability + 1e-8).log()
-        return positive - negative
 
     @staticmethod
     def _distance(boxes: Float[Tensor, "D B Q 4"], wanted: Float[Tensor, "B T 4"]) -> Float[Tensor, "D B Q T"]:

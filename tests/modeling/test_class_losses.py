@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from repro.modeling.class_losses import CrossEntropyLoss, FocalLoss, wanted_scores
+from repro.modeling.matching import Matches, Targets
+
+# Two images: objects of class 1 and 0 at queries 0 and 2; none, with padding pointing at query 0.
+TARGETS = Targets.pad([torch.tensor([1, 0]), torch.zeros(0, dtype=torch.long)], [torch.rand(2, 4), torch.zeros(0, 4)])
+MATCHES = Matches(torch.tensor([[[0, 2], [0, 0]]]), torch.tensor([[[True, True], [False, False]]]))
+BOXES = torch.zeros(1, 2, 3, 4)
+COUNT = torch.tensor(2.0)
+
+
+def test_cross_entropy_by_hand():
+    """Odds 1 : 2 : 5 everywhere, the last is "no object": two objects, four queries without, each a tenth."""
+    logits = torch.tensor([1.0, 2.0, 5.0]).log().expand(1, 2, 3, 3)
+    found = CrossEntropyLoss(no_object_weight=0.1)(logits, BOXES, TARGETS, MATCHES, COUNT)
+    expected = (math.log(8 / 2) + math.log(8) + 4 * 0.1 * math.log(8 / 5)) / (2 + 4 * 0.1)
+    assert found.tolist() == pytest.approx([expected])
+
+
+def test_cross_entropy_is_torchs_with_weights_layer_by_layer():
+    logits = torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    queries = torch.tensor([[[0, 2], [0, 0]], [[1, 0], [0, 0]]])
+    matches = Matches(queries, MATCHES.matched.expand(2, -1, -1))
+    found = CrossEntropyLoss(0.3)(logits, BOXES.expand(2, -1, -1, -1), TARGETS, matches, COUNT)
+    weight = torch.tensor([1, 1, 1, 0.3])
+    for layer, wanted in enumerate([[[1, 3, 0], [3, 3, 3]], [[0, 1, 3], [3, 3, 3]]]):
+        expected = F.cross_entropy(logits[layer].flatten(0, 1), torch.tensor(wanted).flatten(), weight)
+        torch.testing.assert_close(found[layer], expected)
+
+
+def test_focal_by_hand():
+    """All 12 probabilities are 1/2: two positives at a quarter, ten negatives at three quarters, over two objects."""
+    found = FocalLoss()(torch.zeros(1, 2, 3, 2), BOXES, TARGETS, MATCHES, COUNT)
+    assert found.tolist() == pytest.approx([(2 * 0.25 + 10 * 0.75) * 0.25 * math.log(2) / 2])
+
+
+def test_scores_stand_at_the_objects_query_and_class():
+    scores = torch.tensor([[[0.7, 0.2], [0.0, 0.0]]])
+    found = wanted_scores(torch.zeros(1, 2, 3, 2), TARGETS, MATCHES, scores)
+    expected = torch.zeros(1, 2, 3, 2)
+    expected[0, 0, 0, 1], expected[0, 0, 2, 0] = 0.7, 0.2
+    assert torch.equal(found, expected)
