@@ -22,6 +22,7 @@ def resnet(
     freeze_at: int = 2,
     out_features: Sequence[str] = ("res3", "res4", "res5"),
     stride_in_1x1: bool = False,
+    dilate_res5: bool = False,
 ) -> ResNet:
     """A residual network; stages beyond the last of ``out_features`` are not built.
 
@@ -32,15 +33,19 @@ def resnet(
         freeze_at: 0 trains everything, 1 freezes the stem, 2 also res2, up to 5.
         out_features: which of ``stem``, ``res2`` … ``res5`` to return.
         stride_in_1x1: where bottlenecks stride; false as in torchvision, true as in the first published Caffe weights.
+        dilate_res5: keep res4's resolution in res5 and dilate its 3×3 convolutions by two instead ("DC5"), all but the
+            first one, as torchvision does and DETR was published with. Bottlenecks only.
 
     Raises:
-        ValueError: there is no network of that depth, or no stage of such a name.
+        ValueError: there is no network of that depth, no stage of such a name, or no dilation of such blocks.
     """
     if depth not in BASIC and depth not in BOTTLENECK:
         raise ValueError(f"depth is {depth}; expected one of {sorted({*BASIC, *BOTTLENECK})}")
     names = ["stem", "res2", "res3", "res4", "res5"]
     if unknown := [name for name in out_features if name not in names]:
         raise ValueError(f"out_features has {unknown}; expected some of {names}")
+    if dilate_res5 and depth not in BOTTLENECK:
+        raise ValueError(f"dilate_res5 needs bottlenecks, depth one of {sorted(BOTTLENECK)}, not {depth}")
     blocks = {**BASIC, **BOTTLENECK}[depth]
     num_stages = max(names.index(name) for name in out_features)
     stem = BasicStem(in_channels=3, out_channels=width, norm=norm)
@@ -52,7 +57,10 @@ def resnet(
         if depth in BOTTLENECK:
             block_class = BottleneckBlock
             settings |= {"out_channels": 4 * channels, "bottleneck_channels": channels, "stride_in_1x1": stride_in_1x1}
-        strides = [1 if index == 0 else 2, *[1] * (blocks[index] - 1)]
+        dilated = dilate_res5 and index == 3
+        if dilated:
+            settings["dilation_per_block"] = [1, *[2] * (blocks[index] - 1)]
+        strides = [1 if index == 0 or dilated else 2, *[1] * (blocks[index] - 1)]
         stages.append(ResNet.make_stage(block_class, blocks[index], stride_per_block=strides, **settings))
         in_channels = settings["out_channels"]
     return ResNet(stem, stages, out_features=list(out_features)).freeze(freeze_at)

@@ -1,4 +1,4 @@
-"""Necks: from a backbone's maps to maps of equal channels (Deformable DETR, Zhu et al. 2021, appendix A.4)."""
+"""Necks: from a backbone's maps to maps of the transformer's channels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+class SingleMap(nn.Module):
+    """One 1×1 convolution on one map, without a norm (Carion et al. 2020, Section 3.2).
+
+    Args:
+        in_feature: name of the backbone's map.
+        in_channels: its channels.
+        out_channels: the transformer's.
+    """
+
+    def __init__(self, in_feature: str = "res5", in_channels: int = 2048, out_channels: int = 256) -> None:
+        super().__init__()
+        self.in_feature = in_feature
+        self.input_proj = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, features: Mapping[str, Tensor]) -> list[Float[Tensor, "B C _h _w"]]:
+        """A list of one map, as other necks return several."""
+        return [self.input_proj(features[self.in_feature])]
+
+
 class ChannelMapper(nn.Module):
     """A 1×1 convolution for each map, and 3×3 ones of stride 2 on the last map for the levels beyond.
 
+    Deformable DETR (Zhu et al. 2021, appendix A.4).
     The first extra level reads the backbone's last map itself, not its projection; further ones read the level before.
 
     Args:

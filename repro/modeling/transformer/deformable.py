@@ -17,7 +17,7 @@ from repro.layers.position import SinePosition
 
 from .decoder import Decoded, DeformableDecoder
 from .encoder import DeformableEncoder
-from .memory import Memory, flatten
+from .memory import Memory, flatten, positions
 from .queries import LearnedPosition, Queries
 from .refine import NoRefinement
 
@@ -49,6 +49,11 @@ class DeformableTransformer(nn.Module):
         self.position = SinePosition(self.embed_dim)
         self.level_embed = nn.Parameter(torch.randn(encoder.num_levels, self.embed_dim))
 
+    @property
+    def num_heads(self) -> int:
+        """Class and box heads that the decoder's layers need: one for each, or one that they share."""
+        return 1 if self.refine.shared_heads else self.decoder.num_layers
+
     def encode(
         self, features: Sequence[Float[Tensor, "B C _h _w"]], padding_mask: Bool[Tensor, "B H W"] | None = None
     ) -> Memory:
@@ -61,9 +66,9 @@ class DeformableTransformer(nn.Module):
         memory = flatten(features, padding_mask)
         return self.encoder(memory, self._position(memory))
 
-    def start(self, memory: Memory) -> Queries:
-        """The queries that the decoder begins with."""
-        return self.queries(memory)
+    def start(self, memory: Memory, prompt: Float[Tensor, "B Q C"] | None = None) -> Queries:
+        """The queries that the decoder begins with; ``prompt`` is added to learned positions."""
+        return self.queries(memory) if prompt is None else self.queries(memory, prompt)
 
     def decode(
         self,
@@ -76,10 +81,5 @@ class DeformableTransformer(nn.Module):
         return self.decoder(queries, memory, box_heads, self.query_position, self.refine, attn_mask)
 
     def _position(self, memory: Memory) -> Float[Tensor, "B S C"]:
-        # Without padding the encoding is the same for all images: computed once and expanded.
-        sizes = memory.valid_sizes[:1] if memory.padding_mask is None else memory.valid_sizes
-        levels = [
-            self.position(height, width, sizes[:, index]).flatten(1, 2) + self.level_embed[index]
-            for index, (height, width) in enumerate(memory.spatial_shapes)
-        ]
+        levels = [place + self.level_embed[i] for i, place in enumerate(positions(memory, self.position))]
         return torch.cat(levels, dim=1).to(memory.tokens.dtype).expand(len(memory.tokens), -1, -1)

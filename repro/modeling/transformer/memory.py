@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from repro.layers.position import SinePosition
 from repro.ops.ms_deform_attn import level_starts
 
 
@@ -23,6 +24,8 @@ class Memory(NamedTuple):
     """(height, width) of each level's part that holds the image; the rest, right and below, is padding."""
     padding_mask: Bool[Tensor, "B S"] | None
     """True at padding; None when no image of the batch is padded."""
+    position: Float[Tensor, "B S C"] | None = None
+    """Encoding of each token's place, for decoders that add it to their keys."""
 
     @property
     def level_start_index(self) -> list[int]:
@@ -52,6 +55,13 @@ def flatten(features: Sequence[Float[Tensor, "B C _h _w"]], padding_mask: Bool[T
     levels = [F.interpolate(pixels, size=shape)[:, 0] for shape in shapes]
     valid = torch.stack([torch.stack([(1 - m[:, :, 0]).sum(1), (1 - m[:, 0]).sum(1)], dim=-1) for m in levels], dim=1)
     return Memory(tokens, shapes, valid, torch.cat([m.flatten(1) for m in levels], dim=1).bool())
+
+
+def positions(memory: Memory, encoding: SinePosition) -> list[Float[Tensor, "B _s C"]]:
+    """Encoding of the places of each level's tokens, for all images if any is padded, else for one and broadcast."""
+    sizes = memory.valid_sizes[:1] if memory.padding_mask is None else memory.valid_sizes
+    shapes = enumerate(memory.spatial_shapes)
+    return [encoding(height, width, sizes[:, level]).flatten(1, 2) for level, (height, width) in shapes]
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,8 +15,9 @@ class Queries(NamedTuple):
     """Object queries on their way into the decoder."""
 
     content: Float[Tensor, "B Q C"]
-    reference: Float[Tensor, "B Q R"]
-    """Points (x, y) or boxes (cx, cy, w, h) in 0…1 of the image, around which the queries look and predict."""
+    reference: Float[Tensor, "B Q R"] | None
+    """Points (x, y) or boxes (cx, cy, w, h) in 0…1 of the image, around which the queries look and predict; None where
+    queries see the whole image."""
     position: Float[Tensor, "B Q C"] | None = None
     """Learned positions; None where positions are computed from references."""
 
@@ -38,9 +40,16 @@ class LearnedQueries(nn.Module):
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
 
-    def forward(self, memory: Memory) -> Queries:
-        """Queries for each image of ``memory``, which they do not depend on."""
+    def forward(self, memory: Memory, prompt: Float[Tensor, "B Q C"] | None = None) -> Queries:
+        """Queries for each image of ``memory``, which they do not depend on.
+
+        Args:
+            memory: for the number of images.
+            prompt: added to the positions before reference points are predicted from them.
+        """
         position, content = self.query_embed.weight.chunk(2, dim=-1)
+        if prompt is not None:
+            position = position + prompt
         reference = self.reference_points(position).sigmoid()
         batch = len(memory.tokens)
         return Queries(
@@ -48,6 +57,27 @@ class LearnedQueries(nn.Module):
             reference=reference.to(memory.valid_sizes.dtype).expand(batch, -1, -1),
             position=position.expand(batch, -1, -1),
         )
+
+
+class LearnedSlots(nn.Module):
+    """Queries that differ by a learned position only and start without content (Carion et al. 2020, Section 3.2).
+
+    Args:
+        num_queries: queries Q.
+        embed_dim: channels C.
+    """
+
+    def __init__(self, num_queries: int = 100, embed_dim: int = 256) -> None:
+        super().__init__()
+        self.query_embed = nn.Embedding(num_queries, embed_dim)
+
+    def forward(self, memory: Memory, prompt: Float[Tensor, "B Q C"] | None = None) -> Queries:
+        """Queries for each image of ``memory``, which they do not depend on; ``prompt`` is added to the positions."""
+        position = self.query_embed.weight
+        if prompt is not None:
+            position = position + prompt
+        position = position.expand(len(memory.tokens), -1, -1)
+        return Queries(content=torch.zeros_like(position), reference=None, position=position)
 
 
 class LearnedPosition(nn.Module):
