@@ -10,11 +10,12 @@ import importlib
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repro.harness import places, table
+from repro.harness import cost, places, table
 from repro.harness import plan as planning
 from repro.harness.plan import Plan, Resolved
 from repro.harness.table import SCALES, Claim, Table
@@ -293,3 +294,30 @@ def test_spreads_are_over_five_runs_where_the_paper_says_so() -> None:
     for row in load("detreg/table9").rows:
         known = None if row.group.startswith("Auxiliary") else 5
         assert {number.runs for number in row.paper.values()} == {known}
+
+
+UNPRICED = {"detreg/evaluate_coco_proposals.py", "detreg/propose_coco_val2017_random.py"}  # minutes of a CPU
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.partition("/")[0] in PAPERS])
+def test_every_stage_of_a_papers_table_is_priced_with_a_source(name: str) -> None:
+    made = load(name)
+    for row in made.rows:
+        for column in made.columns:
+            for stage in made.cell_stages(row.id, column.id):
+                assert stage.cost is not None or stage.config in UNPRICED, f"{row.id}/{column.id}: {stage.name}"
+
+
+@pytest.mark.parametrize(
+    ("column", "epochs", "percent"), [("1%", 2000, 1), ("2%", 1000, 2), ("5%", 500, 5), ("10%", 400, 10)]
+)
+def test_a_share_of_the_labels_costs_what_as_many_images_cost_in_a_whole_training(
+    column: str, epochs: int, percent: int, tmp_path: Path
+) -> None:
+    """Table 5: 325 to 384 GPU-hours are published for 50 epochs over all labels."""
+    planned = plan("detreg/table5", "paper")
+    cell = next(cell for cell in planned.cells if (cell.row, cell.column) == ("detreg", column))
+    found = cost.cost(planned.stages[cell.stages[-2]], tmp_path)
+    assert found.basis == "scaled"
+    assert found.low == pytest.approx(325 * epochs * percent / 100 / 50)
+    assert found.high == pytest.approx(384 * epochs * percent / 100 / 50)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli import comparison, names, options, output, plan_files
+from repro.cli import comparison, names, options, output, plan_files, pricing
 
 if TYPE_CHECKING:
     from repro.harness.explain import Explanation
-    from repro.harness.library import Library
     from repro.harness.plan import Plan
     from repro.harness.table import Column, Row, Table
 
@@ -68,7 +67,7 @@ def plan(
         "states": Counter(one.state for one in states.values()),
         "to_run": todo,
         "disk": _disk(made, root),
-        "cost": _cost(made, todo, known),
+        "cost": pricing.priced((made.stages[signature] for signature in todo), known),
     }
     if as_json:
         output.say_json(summary | {"stages": explained})
@@ -89,17 +88,6 @@ def _kinds(made: Plan) -> list[dict[str, Any]]:
         if shared:
             found.append({"kind": kind, "stages": len(shared), "most_users": most, "used_by": by})
     return found
-
-
-def _cost(made: Plan, todo: Mapping[str, str], known: Library) -> list[dict[str, Any]]:
-    """Return what the stages to run will cost: a range for each basis of an estimate. Bases are not added up."""
-    from repro.harness import cost
-
-    sums = cost.total(cost.cost(made.stages[signature], known) for signature in todo)
-    return [
-        {"basis": basis, "unit": unit, "stages": count, "low": low, "high": high}
-        for (basis, unit), (count, low, high) in sums.items()
-    ]
 
 
 def _disk(made: Plan, root: Path) -> dict[str, Any]:
@@ -135,7 +123,7 @@ def _print(summary: dict[str, Any], explained: list[Explanation], made: Plan) ->
     others = {name: n for name, n in summary["states"].items() if name in ("running", "pending", "failed", "vanished")}
     counts += "".join(f", {n} {name}" for name, n in others.items())
     output.say(f"{output.counted(len(made.stages), 'stage')}: {counts}. Wrote {output.short(summary['file'])}")
-    for line in cost_lines(summary["cost"]):
+    for line in pricing.lines(summary["cost"]):
         output.say(f"  {line}")
     disk = summary["disk"]
     used, free = output.size(disk["used_bytes"]), output.size(disk["free_bytes"])
@@ -143,25 +131,6 @@ def _print(summary: dict[str, Any], explained: list[Explanation], made: Plan) ->
     for one in explained:
         stage = made.stages[one.signature]
         output.say(f"  {one.signature}  {stage.kind:8}  {one.state:9}  {stage.label}: {one.reason}")
-
-
-def cost_lines(cost: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Write the estimate: one line a basis; of stages whose cost nobody knows, how many they are."""
-    lines = []
-    for block in cost:
-        stages = output.counted(block["stages"], "stage")
-        if block["basis"] == "unknown":
-            lines.append(f"cost unknown for {stages}")
-        else:
-            low, high = _hours(block["low"]), _hours(block["high"])
-            lines.append(
-                f"{block['unit']}, {block['basis']}: {low if low == high else f'{low} to {high}'} for {stages}"
-            )
-    return lines
-
-
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _kind(one: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -40,25 +40,53 @@ class ScalePart(_Part):
     seeds: list[int] = Field(min_length=1)
 
 
+class RunPart(_Part):
+    """``of:`` of a cost: how long the run was that the source speaks of."""
+
+    epochs: float = Field(gt=0)
+    images: int = Field(gt=0)
+
+
 class CostPart(_Part):
-    """``cost:`` of a stage: quoted GPU-hours, or operations over a stated utilisation."""
+    """``cost:`` of a stage; `repro.harness.cost` says what its forms mean."""
 
     source: str
     gpu_hours: tuple[float, float] | None = None
+    of: RunPart | None = None
+    images: int | None = Field(default=None, gt=0)
+    images_per_second: tuple[float, float] | None = None
+    on: Literal["GPU", "CPU"] = "GPU"
     flops: float | None = Field(default=None, gt=0)
     peak_flops: float | None = Field(default=None, gt=0)
     utilisation: tuple[float, float] | None = None
 
-    @field_validator("gpu_hours", "utilisation")
+    @field_validator("images_per_second", "utilisation")
     @classmethod
     def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not 0 < value[0] <= value[1]:
             raise ValueError("a range is [low, high], both above 0")
         return value
 
+    @field_validator("gpu_hours")
+    @classmethod
+    def _hours(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1]:
+            raise ValueError("a range is [low, high], neither below 0")
+        return value
+
     def complete(self) -> bool:
-        """Whether one of the two forms is whole."""
-        return self.gpu_hours is not None or None not in (self.flops, self.peak_flops, self.utilisation)
+        """Whether it is one of the forms, whole and with nothing of another beside it."""
+        return self.model_fields_set - {"source"} in COST_FORMS
+
+
+COST_FORMS = (
+    {"gpu_hours"},
+    {"gpu_hours", "of"},
+    {"gpu_hours", "of", "images"},
+    {"images_per_second", "images"},
+    {"images_per_second", "images", "on"},
+    {"flops", "peak_flops", "utilisation"},
+)
 
 
 class StagePart(_Part):
@@ -81,7 +109,10 @@ class StagePart(_Part):
     @classmethod
     def _whole(cls, value: CostPart | None) -> CostPart | None:
         if value is not None and not value.complete():
-            raise ValueError("give gpu_hours, or flops, peak_flops and utilisation")
+            raise ValueError(
+                "give gpu_hours (of another run: with of, and images if it had others), or images_per_second and "
+                "images, or flops, peak_flops and utilisation"
+            )
         return value
 
 

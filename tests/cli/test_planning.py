@@ -55,8 +55,30 @@ def test_plan_names_all_recipes_that_do_not_resolve(bench: Any) -> None:
 
 def test_cost_never_invents_a_number(bench: Any) -> None:
     done = bench.call("plan", "toy/table1", "--scale", "tiny", "--json").json
-    assert [(one["basis"], one["stages"]) for one in done["cost"]] == [("unknown", 26)]
-    assert "cost unknown for 26 stages" in bench.call("plan", "toy/table1", "--scale", "tiny").out
+    assert {one["each"]["basis"] for one in done["cost"]["lines"]} == {"unknown"}
+    assert (done["cost"]["totals"], sum(done["cost"]["unknown"].values())) == ([], 26)
+    assert (
+        "cost unknown for 26 stages: encoder 1, pretrain 1, finetune 12, evaluate 12"
+        in bench.call("plan", "toy/table1", "--scale", "tiny").out
+    )
+
+
+def test_plan_prices_with_formula_source_and_sums_and_names_what_is_unknown(bench: Any) -> None:
+    quoted = "cost: {gpu_hours: [8, 8], source: the README}"
+    of = "cost: {gpu_hours: [10, 10], of: {epochs: 2, images: 50}, images: 100, source: the log}"
+    text = bench.text.replace("toy/pretrain.py, ", f"toy/pretrain.py, {quoted}, ")
+    bench.declare(
+        "toy/table1",
+        text.replace("toy/finetune.py", f"toy/finetune.py, {of}, train.epochs: 20, train.iterations: null"),
+    )
+    told = bench.call("plan", "toy/table1", "--scale", "paper").out
+    assert "pretrain 8 GPU-hours for 1 stage, paper [1]" in told
+    one = "12 GPU-hours for 6 stages, 2 each, scaled: 10 × (20 epochs × 1 % of 100 images) ÷ (2 epochs × 50 images) [2]"
+    assert f"finetune {one}" in told
+    assert "finetune 120 GPU-hours for 6 stages, 20 each, scaled: 10 × (20 epochs × 10 % of 100 images)" in told
+    assert "in all 140 GPU-hours: pretrain 8, finetune 132 (paper 8, scaled 132)" in told
+    assert "cost unknown for 13 stages: encoder 1, evaluate 12" in told
+    assert "[1] the README" in told and "[2] the log" in told
 
 
 def test_plan_says_what_lies_on_the_disk(bench: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from repro.harness import cost as costs
 from repro.harness import plan as planning
-from repro.harness.cost import CPU, GPU, Cost, cost
+from repro.harness.cost import CPU, GPU, Cost, Item, cost
 from repro.harness.plan import Stage
 
 TABLE = """\
@@ -127,19 +127,73 @@ def test_steps_are_compared_with_steps_whatever_the_epochs(bench: Any) -> None:
     assert found.low == pytest.approx(180 / 3600)
 
 
-def test_totals_keep_bases_and_units_apart() -> None:
+OF = "cost: {gpu_hours: [30, 60], of: {epochs: 50, images: 1000}, images: 500, source: the README}"
+SCALED = TABLE.replace("data.percent: 100}", f"data.percent: 100, {OF}}}")
+
+
+def test_a_quote_of_another_run_is_scaled_by_the_images_seen_and_shows_how(bench: Any) -> None:
+    # 10 epochs × 500 images are a tenth of 50 × 1000
+    found = cost(stages(declared(bench, SCALED), "finetune")[0], bench.records)
+    formula = "30 to 60 × (10 epochs × 500 images) ÷ (50 epochs × 1,000 images)"
+    assert found == Cost("scaled", 3, 6, GPU, "the README", formula)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "low"),
+    [
+        ("train.epochs: 10", "train.epochs: 20", 6),
+        ("data.percent: 100", "data.percent: 10", 0.3),
+        (", images: 500", "", 6),  # the same images as there
+        ("train.iterations: null", "train.iterations: 5", None),  # steps, of which the quote says nothing
+    ],
+)
+def test_what_a_scaled_quote_depends_on(bench: Any, old: str, new: str, low: float | None) -> None:
+    assert old in SCALED
+    found = cost(stages(declared(bench, SCALED.replace(old, new)), "finetune")[0], bench.records)
+    assert found.low == (None if low is None else pytest.approx(low))
+    assert found.basis == ("unknown" if low is None else "scaled")
+
+
+def test_a_quote_of_a_run_of_this_length_is_taken_as_it_is(bench: Any) -> None:
+    text = SCALED.replace("of: {epochs: 50, images: 1000}, images: 500", "of: {epochs: 10, images: 500}")
+    assert cost(stages(declared(bench, text), "finetune")[0], bench.records) == Cost("paper", 30, 60, GPU, "the README")
+
+
+@pytest.mark.parametrize(("on", "unit"), [("", GPU), (", on: CPU", CPU)])
+def test_images_over_a_quoted_speed(bench: Any, on: str, unit: str) -> None:
+    speed = f"cost: {{images_per_second: [0.5, 1], images: 3600{on}, source: the log}}"
+    text = TABLE.replace("data.percent: 100}", f"data.percent: 100, {speed}}}")
+    found = cost(stages(declared(bench, text), "finetune")[0], bench.records)
+    assert found == Cost("scaled", 1, 2, unit, "the log", "3,600 images at 0.5 to 1 a second")
+
+
+def test_a_bill_has_a_line_for_each_kind_and_reason(bench: Any) -> None:
+    toy = declared(bench, SCALED)
+    found = costs.bill(toy.plan.stages.values(), toy.records)
+    assert [(one.kind, one.stages, one.low, one.high) for one in found] == [
+        ("encoder", 1, 10, 20),
+        ("finetune", 3, 9, 18),
+        ("evaluate", 3, 6, 12),
+    ]
+    toy.write(stages(toy, "finetune")[0].signature, seconds=3600.0, hardware=EIGHT)  # now all three are measured
+    assert [one.each.basis for one in costs.bill(toy.plan.stages.values(), toy.records)] == [
+        "paper",
+        "measured",
+        "computed",
+    ]
+
+
+def test_totals_keep_units_apart_and_leave_out_what_is_unknown() -> None:
     found = costs.total(
         [
-            Cost("measured", 1, 2),
-            Cost("measured", 3, 4),
-            Cost("measured", 5, 6, CPU),
-            Cost("paper", 7, 8),
-            Cost("unknown"),
+            Item("pretrain", Cost("measured", 1, 2), 1),
+            Item("finetune", Cost("measured", 3, 4), 2),
+            Item("propose", Cost("measured", 5, 6, CPU), 1),
+            Item("finetune", Cost("paper", 7, 8), 1),
+            Item("evaluate", Cost("unknown"), 9),
         ]
     )
-    assert found == {
-        ("measured", GPU): (2, 4, 6),
-        ("measured", CPU): (1, 5, 6),
-        ("paper", GPU): (1, 7, 8),
-        ("unknown", GPU): (1, 0, 0),
-    }
+    assert {unit: (one.low, one.high) for unit, one in found.items()} == {GPU: (14, 18), CPU: (5, 6)}
+    kinds, bases = (found[GPU].by(key) for key in ("kind", "basis"))
+    assert {kind: (one.low, one.high) for kind, one in kinds.items()} == {"pretrain": (1, 2), "finetune": (13, 16)}
+    assert {basis: (one.low, one.high) for basis, one in bases.items()} == {"measured": (7, 10), "paper": (7, 8)}

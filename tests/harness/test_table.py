@@ -236,8 +236,8 @@ def test_rows_and_columns_may_set_seeds_kind_and_parents(read: Read) -> None:
         ("  finetune: {config", "  tune: {config", "stage tune: kind cannot be 'tune'. Did you mean finetune?"),
         ("{config: a/finetune.py}", "{config: a.py, from: [pretrian]}", "no earlier stage: Did you mean pretrain?"),
         ("{config: a/finetune.py}", "{config: a.py, from: [evaluate]}", "no earlier stage: stands after it"),
-        ("gpu_hours: [9, 12]", "gpu_hours: [12, 9]", "a range is [low, high], both above 0"),
-        ("gpu_hours: [9, 12], ", "", "give gpu_hours, or flops, peak_flops and utilisation"),
+        ("gpu_hours: [9, 12]", "gpu_hours: [12, 9]", "a range is [low, high], neither below 0"),
+        ("gpu_hours: [9, 12], ", "", "give gpu_hours (of another run: with of, and images if it had others), or"),
         # rows and columns
         ("1%: {finetune: {", "1%: {finetun: {", 'column "1%": unknown key finetun. Did you mean finetune?'),
         ("{cited: true", "{sited: true", 'line 18: row "Quoted": unknown key sited. Did you mean cited?'),
