@@ -46,7 +46,13 @@ class SinePosition(nn.Module):
         count = torch.arange(1, length + 1, device=valid.device, dtype=valid.dtype)
         count = torch.minimum(count, valid.unsqueeze(1))
         angle = (count - self.offset) / (valid.unsqueeze(1) + 1e-6) * (2 * math.pi)
-        half = self.embed_dim // 2  # channels of an axis: sine and cosine of half as many wavelengths
-        exponent = torch.arange(0, half, 2, device=valid.device, dtype=valid.dtype) / half
-        angle = angle.unsqueeze(-1) / self.temperature**exponent
-        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
+        return sine_encoding(angle, self.embed_dim // 2, self.temperature)
+
+
+def sine_encoding(
+    angle: Float[Tensor, "*batch"], channels: int, temperature: float = 10_000.0
+) -> Float[Tensor, "*batch C"]:
+    """Sine and cosine in turns of each angle at ``channels // 2`` wavelengths, the longest ``temperature`` times 2π."""
+    exponent = torch.arange(0, channels, 2, device=angle.device, dtype=angle.dtype) / channels
+    angle = angle.unsqueeze(-1) / temperature**exponent
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)

@@ -41,7 +41,8 @@ class DeformableDETR(DETR):
             last = head.layers[-1]
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            if index == 0:  # with refinement, later heads start from the box of the layer before
+            # With refinement, later heads start from the box of the layer before; with two stages, all do from a box.
+            if index == 0 and not self.transformer.queries.from_boxes:
                 nn.init.constant_(last.bias[2:], -2.0)
 
     def select(

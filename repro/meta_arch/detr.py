@@ -141,7 +141,7 @@ class DETR(nn.Module):
         states, boxes = decoded.states, decoded.boxes_cxcywh_rel
         if self.training and not self.aux_loss:
             states, boxes = states[-1:], boxes[-1:]
-        return Predictions(self._classify(states), boxes, states)
+        return Predictions(self._classify(states), boxes, states, queries.tokens)
 
     def _classify(self, states: Float[Tensor, "D B Q C"]) -> Float[Tensor, "D B Q K"]:
         if len(self.class_embed) == 1:

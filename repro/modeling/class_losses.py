@@ -74,7 +74,7 @@ class CrossEntropyLoss:
         step = (targets.labels - no_object).expand_as(matches.query) * matches.matched
         wanted.scatter_add_(2, matches.query, step)
         each = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view(wanted.shape)
-        weight = torch.where(wanted == no_object, self.no_object_weight, 1.0).to(each.dtype)
+        weight = torch.ones_like(each).masked_fill(wanted == no_object, self.no_object_weight)
         return (each * weight).sum((1, 2)) / weight.sum((1, 2))
 
 

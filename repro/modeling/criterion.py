@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .class_losses import ClassLoss, FocalLoss
 from .losses import box_giou_loss, box_l1_loss
 from .matching import HungarianMatcher, Matches, Targets
+from .transformer.queries import TokenPredictions
 
 
 class Predictions(NamedTuple):
@@ -26,6 +27,8 @@ class Predictions(NamedTuple):
     boxes_cxcywh_rel: Float[Tensor, "D B Q 4"]
     states: Float[Tensor, "D B Q C"]
     """The decoder's output that the heads read."""
+    encoder: TokenPredictions | None = None
+    """What a two-stage detector says of its encoder's tokens; trained to tell objects of any class from the rest."""
 
     @property
     def pred_logits(self) -> Float[Tensor, "B Q K"]:
@@ -69,10 +72,21 @@ class SetCriterion(nn.Module):
     def forward(self, predictions: Predictions, targets: Targets) -> tuple[dict[str, Tensor], Matches]:
         """Losses, weighted and ready to sum, and the matching they rest on.
 
-        The last layer's are named ``loss_ce``, ``loss_bbox``, ``loss_giou``; those of layer i before it end in ``_i``.
+        The last layer's are named ``loss_ce``, ``loss_bbox``, ``loss_giou``; those of layer i before it end in ``_i``,
+        those of a two-stage detector's encoder in ``_enc``; there all objects are of class 0 (Zhu et al. 2021, A.4).
         Without any object in the batch the box losses are zero and still connected to the predictions.
         """
-        logits, boxes = predictions.logits, predictions.boxes_cxcywh_rel
+        per_layer, matches = self._of_sets(predictions.logits, predictions.boxes_cxcywh_rel, targets)
+        losses = _named_by_layer(per_layer)
+        if predictions.encoder is not None:
+            sets = (value.unsqueeze(0) for value in predictions.encoder)
+            found, _ = self._of_sets(*sets, targets._replace(labels=torch.zeros_like(targets.labels)))
+            losses |= {f"{name}_enc": value[0] for name, value in found.items()}
+        return losses, matches
+
+    def _of_sets(
+        self, logits: Float[Tensor, "D B Q K"], boxes: Float[Tensor, "D B Q 4"], targets: Targets
+    ) -> tuple[dict[str, Float[Tensor, " D"]], Matches]:
         # Sums over thousands of terms: never in the half precision that the heads may have computed in.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         matches = self.matcher(logits, boxes, targets)
@@ -80,12 +94,12 @@ class SetCriterion(nn.Module):
         found = boxes.gather(2, matches.query.unsqueeze(-1).expand(-1, -1, -1, 4))
         wanted_boxes = targets.boxes_cxcywh_rel.to(boxes.dtype)
         l1, giou = (loss(found, wanted_boxes, matches.matched) for loss in (box_l1_loss, box_giou_loss))
-        per_layer = {
+        losses = {
             "loss_ce": self.weights["loss_ce"] * self.class_loss(logits, boxes, targets, matches, count),
             "loss_bbox": self.weights["loss_bbox"] * l1 / count,
             "loss_giou": self.weights["loss_giou"] * giou / count,
         }
-        return _named_by_layer(per_layer), matches
+        return losses, matches
 
 
 def number_of_objects(targets: Targets, device: torch.device) -> Float[Tensor, ""]:

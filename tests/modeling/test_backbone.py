@@ -5,6 +5,7 @@ import torch
 import torchvision
 
 from repro.modeling.backbone import resnet
+from repro.weights import torchvision_resnet
 
 
 def detectron2_names(state):
@@ -67,3 +68,23 @@ def test_unknown_depths_and_features():
         resnet(12)
     with pytest.raises(ValueError, match="layer4"):
         resnet(18, out_features=["layer4"])
+
+
+def test_dilated_res5_is_torchvisions():
+    """The published DC5: res4's resolution, and dilation 2 in all 3×3 convolutions of res5 but the first."""
+    torch.manual_seed(0)
+    published = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=[False, False, True]).eval()
+    ours = resnet(50, out_features=["res5"], dilate_res5=True).eval()
+    ours.load_state_dict(torchvision_resnet.convert(published.state_dict()))
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        x = published.maxpool(published.relu(published.bn1(published.conv1(images))))
+        expected = published.layer4(published.layer3(published.layer2(published.layer1(x))))
+        found = ours(images)["res5"]
+    assert found.shape == (1, 2048, 4, 4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+def test_basic_blocks_are_not_dilated():
+    with pytest.raises(ValueError, match="dilate_res5 needs bottlenecks"):
+        resnet(18, dilate_res5=True)

@@ -8,6 +8,7 @@ from .detr_encoder import DETREncoder
 from .encoder import DeformableEncoder
 from .queries import LearnedPosition, LearnedQueries, LearnedSlots
 from .refine import EachLayer, NoRefinement
+from .two_stage import TwoStageQueries
 
 __all__ = [
     "DETRDecoder",
@@ -21,4 +22,5 @@ __all__ = [
     "LearnedQueries",
     "LearnedSlots",
     "NoRefinement",
+    "TwoStageQueries",
 ]

@@ -24,7 +24,7 @@ class Memory(NamedTuple):
     """(height, width) of each level's part that holds the image; the rest, right and below, is padding."""
     padding_mask: Bool[Tensor, "B S"] | None
     """True at padding; None when no image of the batch is padded."""
-    position: Float[Tensor, "B S C"] | None = None
+    position: Float[Tensor, "#B S C"] | None = None
     """Encoding of each token's place, for decoders that add it to their keys."""
 
     @property

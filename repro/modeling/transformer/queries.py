@@ -11,6 +11,13 @@ from torch import Tensor, nn
 from .memory import Memory
 
 
+class TokenPredictions(NamedTuple):
+    """What a two-stage detector says of every token of its encoder."""
+
+    logits: Float[Tensor, "B S K"]
+    boxes_cxcywh_rel: Float[Tensor, "B S 4"]
+
+
 class Queries(NamedTuple):
     """Object queries on their way into the decoder."""
 
@@ -19,7 +26,9 @@ class Queries(NamedTuple):
     """Points (x, y) or boxes (cx, cy, w, h) in 0…1 of the image, around which the queries look and predict; None where
     queries see the whole image."""
     position: Float[Tensor, "B Q C"] | None = None
-    """Learned positions; None where positions are computed from references."""
+    """Fixed positions; None where positions are computed from references."""
+    tokens: TokenPredictions | None = None
+    """What the queries were chosen by, if it is trained beside the decoder's layers."""
 
 
 class LearnedQueries(nn.Module):
@@ -32,6 +41,9 @@ class LearnedQueries(nn.Module):
         num_queries: queries Q.
         embed_dim: channels C.
     """
+
+    from_boxes = False
+    """References are points."""
 
     def __init__(self, num_queries: int = 300, embed_dim: int = 256) -> None:
         super().__init__()
@@ -81,7 +93,7 @@ class LearnedSlots(nn.Module):
 
 
 class LearnedPosition(nn.Module):
-    """Every decoder layer adds the position that the queries were born with."""
+    """Every decoder layer adds the position that the queries were born with, whether learned or made from boxes."""
 
     def forward(self, queries: Queries, reference: Float[Tensor, "B Q R"]) -> Float[Tensor, "B Q C"]:
         """``queries.position``, whatever the present ``reference``.

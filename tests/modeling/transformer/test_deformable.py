@@ -82,7 +82,7 @@ def test_groups_of_queries_that_may_not_see_each_other_do_not(transformer, heads
     """Further queries behind a mask leave the first ones' results as they are."""
     memory = transformer.encode(features())
     queries = transformer.start(memory)
-    more = Queries(*(torch.cat([part, torch.rand_like(part)], dim=1) for part in queries))
+    more = Queries(*(torch.cat([part, torch.rand_like(part)], dim=1) for part in queries[:3]))
     mask = torch.zeros(12, 12, dtype=torch.bool)
     mask[:6, 6:], mask[6:, :6] = True, True
     alone = transformer.decode(queries, memory, heads)
