@@ -1,5 +1,6 @@
 # make demo   install, train a small table on generated images, print it beside its reference
-# make test   install, then the four checks that CI runs
+# make test   install, build the CPU operators, then the four checks that CI runs
+# make ops    compile the native operators, with CUDA kernels where there is an nvcc that matches torch
 # A second call of either installs nothing again. `make PYTHON=python3.12 ...` chooses the interpreter.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ CONSTRAINTS := repro/install/constraints.txt
 INSTALLED := $(VENV)/.installed
 DEMO := demo/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help install demo test format clean
+.PHONY: help install ops demo test format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,10 +30,15 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) repro/install/detectron2.py
 
 # Folders of its own, so that it measures everything anew and leaves results/ alone.
 demo: $(INSTALLED)
+	$(BIN)/repro ops build --no-cuda
 	REPRO_RESULTS=$(CURDIR)/$(DEMO)/results REPRO_OUTPUT=$(CURDIR)/$(DEMO)/output \
 	$(BIN)/repro run detreg/table5 --scale tiny --cluster local --rows swav,detreg --columns 1%,10% --seeds 42,43
 
+ops: $(INSTALLED)
+	$(BIN)/repro ops build
+
 test: $(INSTALLED)
+	$(BIN)/repro ops build --no-cuda
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from repro.cli import comparing, data, diagnosis, importing, launching, nightly, planning, records, tables, watching
+from repro.cli import (
+    comparing,
+    data,
+    diagnosis,
+    importing,
+    launching,
+    nightly,
+    ops,
+    planning,
+    records,
+    tables,
+    watching,
+)
 from repro.errors import ReproError
 
 
@@ -60,5 +72,5 @@ def repro(
     """Declare a paper's table, run it here or on SLURM, and set what was measured beside what was printed."""
 
 
-for verbs in (tables, planning, launching, watching, comparing, importing, records, nightly, data, diagnosis):
+for verbs in (tables, planning, launching, watching, comparing, importing, records, nightly, data, ops, diagnosis):
     verbs.register(app)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 State = Literal["ok", "broken", "absent"]
 
 PROBE_SECONDS = 180
+SOURCES = Path(__file__).parents[1] / "ops"
 INSTALL = "make install"
 TORCH = 'python -m pip install -c repro/install/constraints.txt -e ".[torch]"'
 BASE = ("numpy", "pandas", "pydantic", "PyYAML", "rich", "scipy", "submitit", "tabulate", "typer")
@@ -51,10 +52,14 @@ print(json.dumps({"version": cv2.__version__}))
 """
 OPS_PROBE = """
 import json, torch
+from repro.ops import library
 from repro.ops.ms_deform_attn import ms_deform_attn
 out = ms_deform_attn(torch.ones(1, 4, 1, 2), [(2, 2)], [0], torch.full((1, 1, 1, 1, 2), 0.5), torch.ones(1, 1, 1, 1),
                      points_per_level=[1])
-print(json.dumps({"ok": bool((out == 1).all())}))
+found = {op: library.find(op) for op in library.operators()}
+print(json.dumps({"ok": bool((out == 1).all()), "reasons": {op: one.reason for op, one in found.items()},
+                  "built": {op: str(one.path) for op, one in found.items() if one.path},
+                  "gpu": torch.cuda.is_available()}))
 """
 
 
@@ -166,10 +171,16 @@ def _evaluators() -> Iterator[Check]:
 def _ops() -> Iterator[Check]:
     found = probe(OPS_PROBE)
     if isinstance(found, str) or not found["ok"]:
-        told = found if isinstance(found, str) else "the reference gives a wrong result"
-        yield Check("operators", "broken", told, "python -m pytest tests/ops")
-    else:
-        yield Check("operators", "ok", "multi-scale deformable attention in PyTorch")
+        told = found if isinstance(found, str) else "multi-scale deformable attention gives a wrong result"
+        yield Check("operators", "broken", told, "repro ops build --force; python -m pytest tests/ops")
+        return
+    for op, reason in found["reasons"].items():
+        if reason:
+            yield Check(f"operator {op}", "absent", f"{reason}; the slower reference serves", "repro ops build")
+        elif found["gpu"] and Path(found["built"][op]).stem == "cpu" and (SOURCES / op / "csrc/cuda").is_dir():
+            yield Check(f"operator {op}", "absent", "has no CUDA kernels", "repro ops build --cuda")
+        else:
+            yield Check(f"operator {op}", "ok", found["built"][op])
 
 
 def _compilers() -> Iterator[Check]:

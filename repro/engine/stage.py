@@ -24,6 +24,7 @@ from repro.engine.outcome import Outcome
 from repro.errors import StageError, did_you_mean
 from repro.harness import record
 from repro.harness.work import Work
+from repro.ops import ms_deform_attn
 
 Run = Callable[[Work, dict[str, parents.Parent], torch.device], Outcome]
 
@@ -57,6 +58,7 @@ def run(work: Work) -> None:
         found = parents.of(work)
         if comm.is_main_process():
             _write_stage(work)
+        ms_deform_attn.ran.clear()
         outcome = KINDS[kind](work, found, device)
         if comm.is_main_process():
             _record(work, outcome, started, device)
@@ -84,12 +86,17 @@ def _record(work: Work, outcome: Outcome, started: datetime, device: torch.devic
         iterations=outcome.iterations,
         checkpoint=None if final is None else record.describe(final, work.output),
         artifacts={name: record.describe(path, work.output) for name, path in artifacts.items()},
-        implementation=outcome.implementation,
+        implementation=outcome.implementation | _operators(),
         origin=outcome.origin,
         hardware=_hardware(device),
     )
     path = record.write(finished, work.records)
     logging.getLogger(__name__).info("Recorded %s", path)
+
+
+def _operators() -> dict[str, str]:
+    """Which implementation of the operators served this stage; nothing of those that it did not call."""
+    return {"ms_deform_attn": "+".join(sorted(ms_deform_attn.ran))} if ms_deform_attn.ran else {}
 
 
 def _hardware(device: torch.device) -> dict[str, object]:

@@ -18,7 +18,12 @@ def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         checks.TORCH_PROBE: {"torch": "2.14.1", "torchvision": "0.29.1", "built_for": "13.0", "gpus": []},
         checks.DETECTRON_PROBE: {"version": "0.5+pure", "path": "x"},
         checks.OPENCV_PROBE: {"version": "5.0.0"},
-        checks.OPS_PROBE: {"ok": True},
+        checks.OPS_PROBE: {
+            "ok": True,
+            "reasons": {"ms_deform_attn": ""},
+            "built": {"ms_deform_attn": "cpu.so"},
+            "gpu": False,
+        },
     }
     monkeypatch.setattr(checks, "probe", answers.__getitem__)
     return answers
@@ -92,3 +97,11 @@ def test_probes_find_what_is_installed() -> None:
 def test_checks_never_stop_at_a_surprise(bench: Any, probes: dict[str, Any]) -> None:
     found: Iterator[Check] = checks.all_checks()
     assert len({one.subject for one in found}) >= 14
+
+
+def test_an_operator_that_is_not_built_is_absent_not_broken(bench: Any, probes: dict[str, Any]) -> None:
+    assert by_subject()["operator ms_deform_attn"].state == "ok"
+    probes[checks.OPS_PROBE] = {"ok": True, "reasons": {"ms_deform_attn": "not built"}, "built": {}, "gpu": False}
+    found = by_subject()["operator ms_deform_attn"]
+    assert (found.state, found.repair) == ("absent", "repro ops build")
+    assert "not built" in found.found

@@ -32,11 +32,13 @@ def test_bilinear_reads_zero_outside():
     assert output.flatten().tolist() == pytest.approx([5.0, 0.0])
 
 
-def test_discrete_by_hand():
-    # Index = trunc(location · size + 0.5), clamped: x 0.5 · 3 + 0.5 = 2, y 0.5 · 2 + 0.5 = 1 → 5; far outside → 10.
+@pytest.mark.parametrize(("mode", "first"), [("discrete", 4), ("discrete_per_axis", 5)])
+def test_discrete_by_hand(mode, first):
+    # Index = trunc(location · size + 0.5), clamped: x 0.5 · 3 + 0.5 = 2, y 0.5 · 2 + 0.5 = 1, so pixel 5. As published,
+    # columns end where rows do, at 1, which gives pixel 4. Far outside → 10.
     locations = torch.tensor([[0.5, 0.5], [-3.0, 0.5]]).view(1, 1, 1, 2, 2)
     weights = torch.tensor([0.25, 0.75]).view(1, 1, 1, 2)
-    assert call(ramp(), locations, weights, mode="discrete").item() == pytest.approx(0.25 * 5 + 0.75 * 10)
+    assert call(ramp(), locations, weights, mode=mode).item() == pytest.approx(0.25 * first + 0.75 * 10)
 
 
 def test_discrete_passes_no_gradient_to_locations():

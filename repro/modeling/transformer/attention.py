@@ -96,6 +96,8 @@ class MultiScaleDeformableAttention(nn.Module):
     def _locations(
         self, offsets: Float[Tensor, "B Q M P 2"], reference: Float[Tensor, "B Q L R"], memory: Memory
     ) -> Float[Tensor, "B Q M P 2"]:
+        # In half precision a location is off by up to half a pixel.
+        reference = reference.to(torch.promote_types(reference.dtype, torch.float32))
         counts = offsets.new_tensor(self.points_per_level, dtype=torch.long)
         total = sum(self.points_per_level)
         origin = reference[..., :2].repeat_interleave(counts, dim=2, output_size=total).unsqueeze(2)

@@ -2,7 +2,7 @@
 
 Each query looks at a few points of each feature level, in each head, and sums the values found there with its
 attention weights (Zhu et al. 2021, "Deformable DETR", equation 3). ``reference.py`` holds the definition in plain
-PyTorch.
+PyTorch; C++ and CUDA kernels in ``csrc`` compute the same, and serve when ``repro ops build`` has compiled them.
 
 Three differences from the published operator. The points of all levels lie side by side in one axis, so that levels may
 have different numbers of points (RT-DETRv2); values of different images need not come in multiples of an internal step;
@@ -11,15 +11,23 @@ and the sizes of the levels are Python integers, so that nothing waits for the d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
-from . import reference
+from . import native, reference
 
-__all__ = ["MODES", "level_starts", "ms_deform_attn"]
+__all__ = ["MODES", "implementation", "level_starts", "ms_deform_attn", "ran"]
 
-MODES = ("bilinear", "discrete")
+MODES = ("bilinear", "discrete", "discrete_per_axis")
+IMPLEMENTATIONS = ("auto", "native", "reference")
+
+ran: set[str] = set()
+"""Implementations that served calls of this process, for whoever writes down how a result came about."""
+
+_wanted = "auto"
 
 
 def ms_deform_attn(
@@ -34,6 +42,10 @@ def ms_deform_attn(
 ) -> Tensor:
     """Weighted sums of values read at ``sampling_locations``.
 
+    All tensors are contiguous and on one device. With float64 values, locations and weights are float64; with float32,
+    float16 or bfloat16 values, locations are float32, since half precision moves them by up to half a pixel, and
+    weights are float32 or of the values' type.
+
     Args:
         value: [B, S, M, D]: S tokens over all levels, M heads of D channels. Zero where the image was padded.
         spatial_shapes: (height, width) of each of the L levels; a tensor [L, 2] is read back to the host.
@@ -42,20 +54,28 @@ def ms_deform_attn(
             P counts the points of all levels together, level by level: the first ``points_per_level[0]`` read level 0.
         attention_weights: [B, Q, M, P], in the same order.
         points_per_level: number of points on each level; sums to P.
-        mode: ``bilinear`` reads between pixels and 0 outside the map; ``discrete`` reads one pixel, the nearest one
-            inside the map after RT-DETRv2's rounding, and passes no gradient to the locations.
+        mode: ``bilinear`` reads between pixels and 0 outside the map, like ``grid_sample`` without aligned corners.
+            ``discrete`` reads one pixel, after RT-DETRv2's rounding, and passes no gradient to the locations; as in
+            its published code columns are clamped by the *height*, which is right on square maps only.
+            ``discrete_per_axis`` mends that.
 
     Returns:
-        [B, Q, M·D].
+        [B, Q, M·D], of the values' type.
 
     Raises:
-        ValueError: a shape does not fit the others, or ``mode`` does not exist.
+        ValueError: a shape does not fit the others, a tensor is not contiguous or on another device, or ``mode`` does
+            not exist.
+        TypeError: a tensor has a type that does not fit the values' type.
     """
-    shapes = [(int(height), int(width)) for height, width in spatial_shapes]
-    starts = [int(start) for start in level_start_index]
-    points = [int(count) for count in points_per_level]
-    _check(value, shapes, starts, sampling_locations, attention_weights, points, mode)
-    return reference.ms_deform_attn(value, shapes, sampling_locations, attention_weights, points, mode)
+    shapes = _pairs(spatial_shapes)
+    starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else list(level_start_index)
+    points = list(points_per_level)
+    _check_shapes(value, shapes, starts, sampling_locations, attention_weights, points, mode)
+    _check_tensors(value, sampling_locations, attention_weights)
+    if _chosen(value) == "reference":
+        return reference.ms_deform_attn(value, shapes, sampling_locations, attention_weights, points, mode)
+    sizes = [size for shape in shapes for size in shape]
+    return torch.ops.repro.ms_deform_attn(value, sampling_locations, attention_weights, sizes, points, mode)
 
 
 def level_starts(spatial_shapes: Sequence[tuple[int, int]]) -> list[int]:
@@ -70,7 +90,52 @@ def level_starts(spatial_shapes: Sequence[tuple[int, int]]) -> list[int]:
     return starts
 
 
-def _check(
+@contextmanager
+def implementation(name: str) -> Iterator[None]:
+    """Within the block, use one implementation; ``auto`` takes the native one where there is a kernel.
+
+    Args:
+        name: ``auto``, ``native`` (a RuntimeError without a kernel) or ``reference``.
+
+    Raises:
+        ValueError: there is no such implementation.
+    """
+    global _wanted
+    if name not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation is {name!r}; expected one of {', '.join(IMPLEMENTATIONS)}")
+    before, _wanted = _wanted, name
+    try:
+        yield
+    finally:
+        _wanted = before
+
+
+def _chosen(value: Tensor) -> str:
+    """The implementation that such values get."""
+    device, dtype = value.device.type, value.dtype
+    if _wanted == "reference" or torch.onnx.is_in_onnx_export():
+        return _noted("reference")
+    if native.serves(device, dtype):
+        return _noted("native")
+    if _wanted == "native":
+        raise RuntimeError(f"no kernel for {dtype} values on {device}; repro doctor says what is built")
+    return _noted("reference")
+
+
+@torch.compiler.assume_constant_result
+def _noted(name: str) -> str:
+    ran.add(name)
+    return name
+
+
+def _pairs(spatial_shapes: Sequence[tuple[int, int]] | Tensor) -> list[tuple[int, int]]:
+    """Sizes of the levels as numbers."""
+    if isinstance(spatial_shapes, Tensor):
+        spatial_shapes = spatial_shapes.tolist()
+    return [(height, width) for height, width in spatial_shapes]
+
+
+def _check_shapes(
     value: Tensor,
     shapes: list[tuple[int, int]],
     starts: list[int],
@@ -98,6 +163,32 @@ def _check(
         raise ValueError(f"sampling_locations has shape {list(locations.shape)}; expected {_text(expected)}")
     if list(weights.shape) != expected[:-1]:
         raise ValueError(f"attention_weights has shape {list(weights.shape)}; expected {_text(expected[:-1])}")
+
+
+def _check_tensors(value: Tensor, locations: Tensor, weights: Tensor) -> None:
+    """Name the tensor whose type, device or layout does not fit."""
+    exact = torch.float64 if value.dtype == torch.float64 else torch.float32
+    allowed = {
+        "value": (value, (torch.float64, torch.float32, torch.float16, torch.bfloat16)),
+        "sampling_locations": (locations, (exact,)),
+        "attention_weights": (weights, (exact, value.dtype)),
+    }
+    for name, (tensor, dtypes) in allowed.items():
+        shape = list(tensor.shape)
+        if tensor.dtype not in dtypes:
+            known = " or ".join(dict.fromkeys(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise TypeError(
+                f"{name}, of shape {shape}, is {_plain(tensor)}; with {_plain(value)} values expected {known}"
+            )
+        if tensor.device != value.device:
+            raise ValueError(f"{name}, of shape {shape}, is on {tensor.device}; expected {value.device}, like value")
+        if not tensor.is_contiguous():
+            strides = list(tensor.stride())
+            raise ValueError(f"{name}, of shape {shape}, has strides {strides}; expected a contiguous tensor")
+
+
+def _plain(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _area(shapes: list[tuple[int, int]]) -> int:
