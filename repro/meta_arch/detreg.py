@@ -1,4 +1,4 @@
-"""DETReg's pretraining (Bar et al., CVPR 2022, arXiv 2106.04550, Section 3) around a Deformable DETR.
+"""DETReg's pretraining (Bar et al., CVPR 2022, arXiv 2106.04550, Section 3) around a DETR or a Deformable DETR.
 
 Region proposals stand in for objects: the detector learns to find them (class and box losses), and a further head
 learns to predict, from each matched query, the features that a frozen self-supervised network sees in the proposal's
@@ -25,14 +25,15 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Instances
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from repro.layers.mlp import MLP
+from repro.layers.transparent import make_transparent
 from repro.modeling.backbone import resnet
+from repro.modeling.crop_features import check_crops, crop_features
 from repro.modeling.matching import Matches
 
 from . import deformable_detr
-from .deformable_detr import DeformableDETR
+from .detr import DETR
 
 
 @META_ARCH_REGISTRY.register()
@@ -40,7 +41,7 @@ class DETReg(nn.Module):
     """A detector that also predicts the embeddings of what it finds.
 
     Args:
-        detector: trained on proposals; answers inference.
+        detector: a :class:`DETR` or one of its kind; trained on proposals, answers inference.
         target_encoder: crops to a dictionary of feature maps, such as ``resnet(50, out_features=["res3"])``; the map
             named ``target_feature`` is averaged over space. Frozen, always in evaluation mode.
         target_feature: see there; also sets the embedding's channels (512 for ResNet-50).
@@ -49,7 +50,7 @@ class DETReg(nn.Module):
 
     def __init__(
         self,
-        detector: DeformableDETR,
+        detector: DETR,
         target_encoder: nn.Module,
         target_feature: str = "res3",
         weight_embedding: float = 1.0,
@@ -61,8 +62,7 @@ class DETReg(nn.Module):
         dim = detector.transformer.embed_dim
         target_dim = target_encoder.output_shape()[target_feature].channels
         self.embedding_head = MLP(dim, dim, target_dim, num_layers=2)
-        self.register_state_dict_post_hook(_hide_detector)
-        self.register_load_state_dict_pre_hook(_find_detector)
+        make_transparent(self, "detector")
 
     def train(self, mode: bool = True) -> DETReg:
         """Switch everything but the target encoder, whose targets must not depend on the batch."""
@@ -82,7 +82,7 @@ class DETReg(nn.Module):
         """
         if not self.training:
             return self.detector(inputs)
-        _check_crops(inputs)
+        check_crops(inputs)
         detector = self.detector
         predictions = detector.forward_tensors(*detector.preprocess([x["image"] for x in inputs]))
         losses, matches = detector.criterion(predictions, detector.targets([x["instances"] for x in inputs]))
@@ -90,17 +90,9 @@ class DETReg(nn.Module):
         losses["loss_embedding"] = self.weight_embedding * self.embedding_loss(predictions.states[-1], targets, matches)
         return losses
 
-    @torch.no_grad()
     def encode_crops(self, crops: Sequence[Tensor]) -> Float[Tensor, "B T E"]:
         """Target embeddings, padded to the image with most crops."""
-        counts = [len(entry) for entry in crops]
-        pixels = torch.cat([entry for entry in crops if len(entry)] or list(crops[:1])).to(self.detector.device)
-        if len(pixels) == 0:
-            channels = self.target_encoder.output_shape()[self.target_feature].channels
-            return self.detector.pixel_mean.new_zeros(len(crops), 0, channels)
-        normalised = (pixels - self.detector.pixel_mean) / self.detector.pixel_std
-        embeddings = self.target_encoder(normalised)[self.target_feature].float().mean((2, 3))
-        return pad_sequence(embeddings.split(counts), batch_first=True)
+        return crop_features(self.target_encoder, self.target_feature, crops, self.detector.normalise)
 
     def embedding_loss(
         self, states: Float[Tensor, "B Q C"], targets: Float[Tensor, "B T E"], matches: Matches
@@ -110,30 +102,6 @@ class DETReg(nn.Module):
         found = states.gather(1, query.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
         error = (self.embedding_head(found).to(targets.dtype) - targets).abs().mean(-1)
         return torch.where(matched, error, error.new_zeros(())).sum() / matched.sum().clamp(min=1)
-
-
-def _check_crops(inputs: Sequence[dict[str, Any]]) -> None:
-    for index, entry in enumerate(inputs):
-        crops, instances = len(entry["crops"]), len(entry["instances"])
-        if crops != instances:
-            raise ValueError(f"image {index} of the batch has {crops} crops for {instances} instances")
-
-
-def _hide_detector(module: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
-    """Save the detector's parameters under the names that the detector alone has."""
-    _rename(state_dict, f"{prefix}detector.", prefix)
-
-
-def _find_detector(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Undo :func:`_hide_detector`."""
-    own = (f"{prefix}target_encoder.", f"{prefix}embedding_head.", f"{prefix}detector.")
-    for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(own)]:
-        state_dict[f"{prefix}detector.{key.removeprefix(prefix)}"] = state_dict.pop(key)
-
-
-def _rename(state_dict: dict[str, Any], old: str, new: str) -> None:
-    for key in [key for key in state_dict if key.startswith(old)]:
-        state_dict[new + key.removeprefix(old)] = state_dict.pop(key)
 
 
 def example(num_classes: int = 3) -> DETReg:

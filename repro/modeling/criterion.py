@@ -77,7 +77,7 @@ class SetCriterion(nn.Module):
         Without any object in the batch the box losses are zero and still connected to the predictions.
         """
         per_layer, matches = self._of_sets(predictions.logits, predictions.boxes_cxcywh_rel, targets)
-        losses = _named_by_layer(per_layer)
+        losses = named_by_layer(per_layer)
         if predictions.encoder is not None:
             sets = (value.unsqueeze(0) for value in predictions.encoder)
             found, _ = self._of_sets(*sets, targets._replace(labels=torch.zeros_like(targets.labels)))
@@ -111,7 +111,8 @@ def number_of_objects(targets: Targets, device: torch.device) -> Float[Tensor, "
     return count.clamp(min=1)
 
 
-def _named_by_layer(per_layer: dict[str, Float[Tensor, " D"]]) -> dict[str, Float[Tensor, ""]]:
+def named_by_layer(per_layer: dict[str, Float[Tensor, " D"]]) -> dict[str, Float[Tensor, ""]]:
+    """One entry a layer: the last has the loss's own name, layer i before it the suffix ``_i``."""
     named = {}
     for name, values in per_layer.items():
         *auxiliary, last = values.unbind()

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 
-from repro.meta_arch import deformable_detr
-from repro.meta_arch.detreg import example
+from repro.meta_arch import deformable_detr, detr
+from repro.meta_arch.detreg import DETReg, example
+from repro.modeling.backbone import resnet
 from repro.modeling.matching import Matches
 
 
@@ -11,24 +11,6 @@ from repro.modeling.matching import Matches
 def model():
     torch.manual_seed(0)
     return example()
-
-
-def proposals(*counts):
-    inputs = []
-    for index, count in enumerate(counts):
-        generator = torch.Generator().manual_seed(index)
-        instances = Instances((96, 96))
-        low = torch.rand(count, 2, generator=generator) * 40
-        instances.gt_boxes = Boxes(torch.cat([low, low + 30], dim=1))
-        instances.gt_classes = torch.zeros(count, dtype=torch.long)
-        inputs.append(
-            {
-                "image": torch.randint(256, (3, 96, 96), generator=generator, dtype=torch.uint8),
-                "crops": torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8),
-                "instances": instances,
-            }
-        )
-    return inputs
 
 
 def test_the_target_encoder_is_frozen_and_always_evaluating(model):
@@ -48,7 +30,7 @@ def test_targets_are_the_mean_of_the_normalised_crops_features(model):
     assert found[1].abs().sum() == 0
 
 
-def test_crops_of_all_images_are_encoded_in_one_call(model):
+def test_crops_of_all_images_are_encoded_in_one_call(model, proposals):
     calls = []
     model.target_encoder.register_forward_hook(lambda module, args, output: calls.append(args[0].shape[0]))
     model(proposals(3, 0, 2))
@@ -74,7 +56,7 @@ def test_the_matched_query_learns_the_embedding_of_its_own_crop(model):
     assert states.grad.abs().sum(-1).nonzero().tolist() == [[0, 1], [1, 2]]
 
 
-def test_the_weight_scales_the_loss_and_nothing_else(model):
+def test_the_weight_scales_the_loss_and_nothing_else(model, proposals):
     model.detector.transformer.eval()
     before = model(proposals(2, 1))
     model.weight_embedding = 3.0
@@ -85,20 +67,20 @@ def test_the_weight_scales_the_loss_and_nothing_else(model):
     }
 
 
-def test_the_embedding_loss_trains_the_detector(model):
+def test_the_embedding_loss_trains_the_detector(model, proposals):
     model(proposals(3, 2))["loss_embedding"].backward()
     for part in (model.detector.backbone, model.detector.neck, model.detector.transformer):
         assert sum(p.grad.abs().sum() for p in part.parameters() if p.grad is not None) > 0
 
 
-def test_without_proposals_the_loss_is_zero_and_connected(model):
+def test_without_proposals_the_loss_is_zero_and_connected(model, proposals):
     loss = model(proposals(0, 0))["loss_embedding"]
     assert loss.item() == 0
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.embedding_head.parameters())
 
 
-def test_crops_must_match_the_proposals(model):
+def test_crops_must_match_the_proposals(model, proposals):
     inputs = proposals(2, 3)
     inputs[1]["crops"] = inputs[1]["crops"][:1]
     with pytest.raises(ValueError, match="image 1 of the batch has 1 crops for 3 instances"):
@@ -115,7 +97,32 @@ def test_its_weights_are_the_detectors_after_dropping_the_heads(model):
     assert torch.equal(detector.transformer.level_embed, weights)
 
 
-def test_inference_is_the_detectors(model):
+def test_inference_is_the_detectors(model, proposals):
     inputs = proposals(2)
     ours, theirs = model.eval()(inputs)[0]["instances"], model.detector.eval()(inputs)[0]["instances"]
     assert torch.equal(ours.pred_boxes.tensor, theirs.pred_boxes.tensor)
+
+
+def test_around_detr(proposals):
+    """The same task on the other detector: all losses, gradients but in the targets, the detector's own names."""
+    torch.manual_seed(0)
+    model = DETReg(detector=detr.example(), target_encoder=resnet(depth=10, width=8, out_features=["res3"]))
+    losses = model.train()(proposals(3, 2))
+    assert set(losses) == {f"loss_{kind}{layer}" for kind in ("ce", "bbox", "giou") for layer in ("", "_0")} | {
+        "loss_embedding"
+    }
+    sum(losses.values()).backward()
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert without == {name for name, _ in model.named_parameters() if name.startswith("target_encoder.")}
+    for part in (
+        model.detector.backbone,
+        model.detector.neck,
+        model.detector.transformer.encoder,
+        model.embedding_head,
+    ):
+        assert all(p.grad.abs().sum() > 0 for p in part.parameters())
+    assert {name.split(".")[0] for name in model.state_dict()} == {
+        *(name for name, _ in model.detector.named_children() if name != "criterion"),
+        "embedding_head",
+        "target_encoder",
+    }
