@@ -11,19 +11,17 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import itertools
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.evaluation.evaluator import DatasetEvaluator
-from detectron2.utils import comm
 
-from repro.errors import DataError, InstallError, collect, did_you_mean
+from repro.errors import DataError, InstallError
+from repro.evaluation._boxes import BoxEvaluator, Detections
 
 ENGINES = {
     "hotcoco": ("hotcoco", "hotcoco"),
@@ -33,8 +31,8 @@ ENGINES = {
 """Name to the modules of its ``COCO`` and ``COCOeval``, fastest first."""
 
 
-class Evaluator(DatasetEvaluator):
-    """Collects a detector's boxes over the test set, from all processes, and scores them."""
+class Evaluator(BoxEvaluator):
+    """Scores boxes as COCO does."""
 
     def __init__(
         self,
@@ -46,55 +44,19 @@ class Evaluator(DatasetEvaluator):
         """Set up.
 
         Args:
-            annotation_file: ground truth, COCO JSON.
-            category_ids: the data set's category id for each contiguous class that the detector knows.
+            annotation_file: see `BoxEvaluator`.
+            category_ids: see `BoxEvaluator`.
             max_detections: caps on detections an image; AP uses the last one.
-            class_agnostic: ignore the classes of detections and ground truth (proposal quality, DETReg Table 7).
+            class_agnostic: ignore the classes of detections and ground truth; `repro.evaluation.coco_class_agnostic`
+                is the metric that does so.
         """
-        self.annotation_file = Path(annotation_file)
-        self.category_ids = list(category_ids)
+        super().__init__(annotation_file, category_ids)
         self.max_detections = list(max_detections)
         self.class_agnostic = class_agnostic
         self.engine = installed()[0]
-        self.reset()
 
-    def reset(self) -> None:
-        """Forget all detections."""
-        self.detections: list[dict[str, Any]] = []
-
-    def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
-        """Take the detections of a batch: boxes are xyxy in pixels of the original image."""
-        for sample, output in zip(inputs, outputs, strict=True):
-            instances = output["instances"].to("cpu")
-            boxes_xyxy_abs = instances.pred_boxes.tensor.double().numpy()
-            boxes_xywh_abs = np.concatenate(
-                [boxes_xyxy_abs[:, :2], boxes_xyxy_abs[:, 2:] - boxes_xyxy_abs[:, :2]], axis=1
-            )
-            scores, classes = instances.scores.double().tolist(), instances.pred_classes.tolist()
-            self.detections += [
-                {"image_id": sample["image_id"], "category_id": self.category_ids[label], "bbox": box, "score": score}
-                for box, score, label in zip(boxes_xywh_abs.tolist(), scores, classes, strict=True)
-            ]
-
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Metrics on the first process, where `detections` then holds all processes' boxes; nothing elsewhere."""
-        gathered = comm.gather(self.detections)
-        if not comm.is_main_process():
-            return {}
-        # Images are dealt out to processes in turn; sorted, the file is the same for any number of them.
-        self.detections = sorted(itertools.chain(*gathered), key=lambda detection: detection["image_id"])
-        return {"coco_box": self._score(self.detections)}
-
-    def score_results(self, detections: Any, where: str) -> dict[str, float]:
-        """Metrics of COCO results that came from elsewhere.
-
-        Raises:
-            DataError: they do not belong to this data set; says how.
-        """
-        collect(check(detections, self.annotation_file), where, DataError)
-        return self._score(detections)
-
-    def _score(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def score(self, detections: Detections) -> dict[str, float]:
+        """The twelve COCO numbers."""
         return score(
             self.annotation_file,
             detections,
@@ -120,7 +82,7 @@ def installed() -> list[str]:
 
 def score(
     annotation_file: Path,
-    detections: Sequence[Mapping[str, Any]],
+    detections: Detections,
     *,
     max_detections: Sequence[int] = (1, 10, 100),
     class_agnostic: bool = False,
@@ -139,38 +101,9 @@ def score(
     return summary(precision, recall, max_detections)
 
 
-def check(detections: Any, annotation_file: Path) -> list[str]:
-    """Faults of COCO results that came from elsewhere: shape, unknown images and categories; at most one a kind."""
-    if not isinstance(detections, list):
-        return [f"a list of detections was expected, not a {type(detections).__name__}"]
-    truth = json.loads(Path(annotation_file).read_text())
-    images = {image["id"] for image in truth["images"]}
-    categories = {category["id"] for category in truth["categories"]}
-    faults: dict[str, str] = {}
-    for index, detection in enumerate(detections):
-        where = f"detection {index}"
-        missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in detection]
-        if missing:
-            faults.setdefault("keys", f"{where} has no {', '.join(missing)}")
-            continue
-        if detection["image_id"] not in images:
-            faults.setdefault("image", f"{where}: image {detection['image_id']} is not in {annotation_file}")
-        if detection["category_id"] not in categories:
-            known = did_you_mean(str(detection["category_id"]), map(str, categories))
-            faults.setdefault(
-                "category", f"{where}: category {detection['category_id']} is not in the data set. {known}"
-            )
-        box = detection["bbox"]
-        if not (isinstance(box, list) and len(box) == 4 and all(math.isfinite(side) for side in box)):
-            faults.setdefault("bbox", f"{where}: bbox is {box}, not four finite numbers x, y, width, height")
-        if not math.isfinite(detection["score"]):
-            faults.setdefault("score", f"{where}: score is {detection['score']}")
-    return list(faults.values())
-
-
 def arrays(
     annotation_file: Path,
-    detections: Sequence[Mapping[str, Any]],
+    detections: Detections,
     max_detections: Sequence[int],
     class_agnostic: bool,
     engine: str,
@@ -194,7 +127,7 @@ def arrays(
     return np.asarray(evaluator.eval["precision"]), np.asarray(evaluator.eval["recall"])
 
 
-def _results(coco: Any, truth: Any, detections: Sequence[Mapping[str, Any]], annotation_file: Path) -> Any:
+def _results(coco: Any, truth: Any, detections: Detections, annotation_file: Path) -> Any:
     if detections:
         return truth.loadRes([dict(detection) for detection in detections])
     empty = {**json.loads(Path(annotation_file).read_text()), "annotations": []}  # loadRes([]) fails

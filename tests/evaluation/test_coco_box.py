@@ -1,6 +1,5 @@
 """The three engines against each other on awkward detections, and the evaluator against a case worked by hand."""
 
-import json
 import math
 
 import numpy as np
@@ -10,82 +9,9 @@ from detectron2.structures import Boxes, Instances
 
 from repro.errors import DataError
 from repro.evaluation import coco_box
+from repro.evaluation._boxes import check
 
-CATEGORIES = [3, 7, 90]
-
-
-def random_truth(rng, images=30):
-    annotations = []
-    for image in range(images):
-        for _ in range(rng.integers(0, 7)):  # some images are empty
-            width, height = rng.uniform(4, 300, 2).round(1).tolist()
-            x, y = rng.uniform(0, 300, 2).round(1).tolist()
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": int(rng.choice(CATEGORIES[:2])),  # category 90 has no ground truth
-                    "bbox": [x, y, width, height],
-                    "area": width * height,
-                    "iscrowd": int(rng.random() < 0.15),
-                }
-            )
-    return {
-        "images": [{"id": image, "width": 640, "height": 640} for image in range(images)],
-        "annotations": annotations,
-        "categories": [{"id": id_, "name": f"c{id_}"} for id_ in CATEGORIES],
-    }
-
-
-def random_detections(rng, truth):
-    """Jittered ground truth, duplicates and noise, with scores on a coarse grid so that many are equal."""
-    detections = []
-    for annotation in truth["annotations"]:
-        for _ in range(rng.integers(0, 4)):
-            box = (np.array(annotation["bbox"]) * rng.uniform(0.8, 1.2, 4)).tolist()
-            wrong = rng.random() < 0.2
-            category = int(rng.choice(CATEGORIES)) if wrong else annotation["category_id"]
-            detections.append(
-                {
-                    "image_id": annotation["image_id"],
-                    "category_id": category,
-                    "bbox": box,
-                    "score": round(float(rng.random()), 1),
-                }
-            )
-    detections += [  # more than a hundred boxes on one image: the cap counts
-        {
-            "image_id": 0,
-            "category_id": 3,
-            "bbox": rng.uniform(1, 200, 4).tolist(),
-            "score": round(float(rng.random()), 1),
-        }
-        for _ in range(150)
-    ]
-    return detections
-
-
-@pytest.fixture
-def truth_file(tmp_path):
-    def write(truth):
-        path = tmp_path / "truth.json"
-        path.write_text(json.dumps(truth))
-        return path
-
-    return write
-
-
-def oracle(path, detections, class_agnostic):
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth = COCO(str(path))
-    evaluator = COCOeval(truth, truth.loadRes(detections), "bbox")
-    evaluator.params.useCats = int(not class_agnostic)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    return evaluator
+from .conftest import pycocotools, random_detections, random_truth
 
 
 @pytest.mark.parametrize("engine", list(coco_box.ENGINES))
@@ -95,7 +21,7 @@ def test_every_engine_gives_pycocotools_numbers(engine, class_agnostic, truth_fi
     truth = random_truth(rng)
     assert sum(a["iscrowd"] for a in truth["annotations"]) > 3
     path, detections = truth_file(truth), random_detections(rng, truth)
-    expected = oracle(path, detections, class_agnostic)
+    expected = pycocotools(path, detections, useCats=int(not class_agnostic))
     precision, recall = coco_box.arrays(path, detections, (1, 10, 100), class_agnostic, engine)
     np.testing.assert_allclose(precision, expected.eval["precision"], rtol=0, atol=1e-12)
     np.testing.assert_allclose(recall, expected.eval["recall"], rtol=0, atol=1e-12)
@@ -163,9 +89,9 @@ def test_the_fastest_installed_engine_is_taken(monkeypatch):
 def test_results_from_elsewhere_are_checked_with_all_faults(truth_file):
     path = truth_file(random_truth(np.random.default_rng(1)))
     good = {"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
-    assert coco_box.check([good], path) == []
+    assert check([good], path) == []
     bad = [{**good, "image_id": 999}, {**good, "category_id": 4}, {**good, "bbox": [1, 2, 3]}, {"image_id": 0}]
-    faults = coco_box.check(bad, path)
+    faults = check(bad, path)
     assert len(faults) == 4
     assert "image 999" in faults[0]
     assert "category 4" in faults[1]
