@@ -7,7 +7,7 @@ converting) works on that description and knows no particular set. Free of torch
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +48,14 @@ class Source(NamedTuple):
     faults: tuple[Fault, ...] = ()
 
 
+Progress = Callable[[str, int, int], None]
+"""Is told what is being counted, how many are done, and how many there are."""
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 def nothing_known(fault: Fault) -> bool:
     """The default of `Dataset.known`: every fault is news."""
     return False
@@ -68,7 +76,10 @@ class Dataset:
             not stop a run.
         looked_for: Paths that must exist, for the message when they do not.
         categories: The list of that name in the annotations, where it is known without reading them.
-        actual: Computes the fingerprint from what lies there now, where `fingerprint` is a stored or published one.
+        actual: Computes the hash of what lies there now, where `fingerprint` is a stored or published one.
+        stored: The hash that `prepare` found, where `fingerprint` is a published name; None if nothing is stored.
+        records: Dataset dictionaries from an index that `prepare` checked, of a set that is too large to be looked
+            through whenever a stage starts.
     """
 
     name: str
@@ -81,6 +92,8 @@ class Dataset:
     looked_for: tuple[Path, ...] = ()
     categories: Callable[[], list[dict[str, Any]]] | None = None
     actual: Callable[[], str] | None = None
+    stored: Callable[[], str | None] | None = None
+    records: Callable[[], Sequence[dict[str, Any]]] | None = None
 
 
 def output_root() -> Path:

@@ -13,7 +13,7 @@ and other augmentations each time, until the batch is full.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -70,7 +70,7 @@ class Batches(Sampler[list[tuple[int, int]]]):
 class TrainImages(Dataset):
     """Maps an (index, epoch) pair to a sample."""
 
-    def __init__(self, records: list[Record], mapper: Mapper, seed: int) -> None:
+    def __init__(self, records: Sequence[Record], mapper: Mapper, seed: int) -> None:
         self.records, self.mapper, self.seed = records, mapper, seed
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class TrainImages(Dataset):
 class InferenceImages(Dataset):
     """Maps a position to a sample."""
 
-    def __init__(self, records: list[Record], mapper: Callable[[Record], dict[str, Any]]) -> None:
+    def __init__(self, records: Sequence[Record], mapper: Callable[[Record], dict[str, Any]]) -> None:
         self.records, self.mapper = records, mapper
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class InferenceImages(Dataset):
 
 
 def train_loader(
-    records: list[Record],
+    records: Sequence[Record],
     mapper: Mapper,
     *,
     total_batch_size: int,
@@ -143,7 +143,7 @@ def train_loader(
 
 
 def test_loader(
-    records: list[Record],
+    records: Sequence[Record],
     mapper: Callable[[Record], dict[str, Any]],
     *,
     batch_size: int = 1,

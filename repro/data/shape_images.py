@@ -203,7 +203,7 @@ def draw(rng: np.random.Generator, scene: Scene) -> tuple[np.ndarray, list[dict[
         annotate(labels == number, category, iscrowd=crowd and number == 1)
         for number, category in enumerate(categories, start=1)
     ]
-    return _expose(rng, canvas), annotations
+    return expose(rng, canvas), annotations
 
 
 def _add_object(
@@ -254,7 +254,7 @@ def _add_crowd(rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray,
     return True
 
 
-def _expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
+def expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Contrast, brightness, sometimes blur, and sensor noise: uint8 [H, W, 3]."""
     canvas = (canvas - 128) * rng.uniform(0.7, 1.1) + 128 + rng.uniform(-25, 25)
     if rng.random() < 0.3:

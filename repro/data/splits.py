@@ -1,15 +1,18 @@
-"""Label shares: which images of a training set a run may use.
+"""Label shares: which images of a training set a run may use, and how many boxes of an image a record holds.
 
 DETReg's k % subsets (arXiv 2106.04550, Sec. 4.4; authors' repository since 2022-04-28): image ids in ascending order,
 NumPy's default generator seeded with the run's seed, a choice of round(n · k / 100) of them without replacement. The
 subset depends on nothing else, so all ranks and machines hold the same one. Of COCO train2017 that is 1,183, 2,366,
 5,914 and 11,829 images for 1, 2, 5 and 10 %.
+
+Its low-data subsets (Sec. 4.2, Figure 3: up to 1,024 images "randomly sampled") are drawn in the same way, by number.
+Neither their seeds nor whether smaller ones lie in larger ones was published: each is a draw of its own, as above.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +36,7 @@ def percent(image_ids: Iterable[int], percent: float, seed: int) -> list[int]:
     Raises:
         DataError: The share is out of range or holds no image, or an id occurs twice.
     """
-    ids = np.sort(np.fromiter(image_ids, dtype=np.int64))
-    if len(np.unique(ids)) != len(ids):
-        raise DataError("image ids are not unique")
+    ids = _ascending(image_ids)
     if not 0 < percent <= 100:
         raise DataError(f"a label share lies above 0 and at most at 100 percent, not {percent:g}")
     if percent == 100:
@@ -43,8 +44,44 @@ def percent(image_ids: Iterable[int], percent: float, seed: int) -> list[int]:
     count = round(len(ids) * percent / 100)
     if count == 0:
         raise DataError(f"{percent:g} percent of {len(ids)} images is no image")
+    return _draw(ids, count, seed)
+
+
+def number(image_ids: Iterable[int], count: int, seed: int) -> list[int]:
+    """Draw so many images.
+
+    Args:
+        image_ids: Ids of all images, in any order.
+        count: How many; at most all.
+        seed: The run's seed.
+
+    Returns:
+        Ids in ascending order.
+
+    Raises:
+        DataError: There are not as many, or an id occurs twice.
+    """
+    ids = _ascending(image_ids)
+    if not 0 < count <= len(ids):
+        raise DataError(f"{count} images cannot be drawn from {len(ids)}")
+    return _draw(ids, count, seed)
+
+
+def _ascending(image_ids: Iterable[int]) -> np.ndarray:
+    ids = np.sort(np.fromiter(image_ids, dtype=np.int64))
+    if len(np.unique(ids)) != len(ids):
+        raise DataError("image ids are not unique")
+    return ids
+
+
+def _draw(ids: np.ndarray, count: int, seed: int) -> list[int]:
     chosen = np.random.default_rng(seed).choice(len(ids), count, replace=False)
     return ids[np.sort(chosen)].tolist()
+
+
+def one_box_each(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A record for every box, in order; images without one have none."""
+    return [{**record, "annotations": [entry]} for record in records for entry in record["annotations"]]
 
 
 def save(path: str | Path, image_ids: list[int], **about: Any) -> None:
@@ -68,7 +105,7 @@ def load(path: str | Path) -> list[int]:
     return ids
 
 
-def select(records: list[dict[str, Any]], image_ids: Iterable[int]) -> list[dict[str, Any]]:
+def select(records: Sequence[dict[str, Any]], image_ids: Iterable[int]) -> list[dict[str, Any]]:
     """The records with these ids, in the order of `records`.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def finish(fitted: train.Fitted, output: Path) -> Outcome:
 
 
 def batches(
-    data: Mapping[str, Any], records: list[dict[str, Any]], seed: int, found: Mapping[str, parents.Parent]
+    data: Mapping[str, Any], records: Sequence[dict[str, Any]], seed: int, found: Mapping[str, parents.Parent]
 ) -> train.Batches:
     """The training loader as a function of the first step; it gets the proposals of a ``propose`` parent."""
     extra = {"proposals": Proposals(found["propose"].folder / "proposals.npz")} if "propose" in found else {}

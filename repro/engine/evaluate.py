@@ -91,7 +91,7 @@ def build_evaluators(recipe: Mapping[str, Any], datasets_root: Path | None) -> d
     }
 
 
-def test_batches(data: Mapping[str, Any], records: list[dict[str, Any]]) -> Any:
+def test_batches(data: Mapping[str, Any], records: Sequence[dict[str, Any]]) -> Any:
     """The test loader of a recipe: this process's share of the images."""
     return test_loader(
         records,

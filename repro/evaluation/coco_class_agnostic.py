@@ -1,9 +1,9 @@
 """AP and recall of boxes whatever their class, in percent: how well "objects" are found (DETReg, Table 7).
 
 Every detection is given one class, and the classes of the ground truth are ignored (`useCats = 0` of pycocotools, which
-alone would sort equal scores by class); the caps are 1, 10 and 100 detections an image, and AP uses the last. ``AR10`` is what papers
-print as R@10: recall averaged over IoU 0.50 to 0.95. Crowds stay ignored. Scores any detector, and raw proposals that
-are handed in as detections.
+alone would sort equal scores by class). The caps are 1, 10 and 100 detections an image, and AP uses the last. ``AR10``
+is what papers print as R@10: recall averaged over IoU 0.50 to 0.95. Crowds stay ignored. Scores any detector, and raw
+proposals that are handed in as detections.
 
 A detector that was pretrained on one class has an objectness, the score of that class; its other outputs mean nothing,
 and are left out by ``only_class``.

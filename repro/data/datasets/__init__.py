@@ -1,20 +1,23 @@
 """Data sets by name. One family a file; the folder is the registry.
 
-A module here has `register(root) -> list[Dataset]` (describes its named sets, touching no file), and may have
-`resolve(name, root) -> Dataset | None` (names that carry a path) and `prepare(source, root, copy) -> list[str]`. Adding
-a data set is adding such a file. Free of torch, since planning asks for fingerprints.
+A module here has `register(root) -> list[Dataset]` (describes its named sets, touching no file). It may have
+`resolve(name, root) -> Dataset | None` (names that carry a path) and `prepare(source, root, copy, progress) ->
+list[str]`, with that, unless it generates its sets, `HOME`: where users get the files. Adding a data set is adding such
+a file. Free of torch, since planning asks for fingerprints.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from repro.data import prepared as _prepared
 from repro.data import records as _records
-from repro.data.dataset import Dataset, Fault, Source, datasets_root, writable_root
+from repro.data.dataset import Dataset, Fault, Progress, Source, datasets_root, quiet, writable_root
 from repro.data.files import write_json
 from repro.errors import DataError, UnknownDataError, collect, did_you_mean
 
@@ -24,7 +27,7 @@ Root = str | Path | None
 class Loaded(NamedTuple):
     """Records of a data set, and what was left out of it: one line each, for the stage's record."""
 
-    records: list[dict[str, Any]]
+    records: Sequence[dict[str, Any]]
     skipped: list[str]
 
 
@@ -88,7 +91,7 @@ def fingerprint(name: str, root: Root = None) -> str:
     return find(name, root).fingerprint()
 
 
-def load(name: str, root: Root = None, *, skip_bad: bool = False) -> list[dict[str, Any]]:
+def load(name: str, root: Root = None, *, skip_bad: bool = False) -> Sequence[dict[str, Any]]:
     """Detectron2 dataset dictionaries, sorted by image id; see `read`."""
     return read(name, root, skip_bad=skip_bad).records
 
@@ -106,6 +109,8 @@ def read(name: str, root: Root = None, *, skip_bad: bool = False, files: bool = 
         DataError: The set is missing, or (without `skip_bad`) has faults, all of them in the message.
     """
     dataset = find(name, root)
+    if dataset.records is not None:  # judged when it was prepared
+        return Loaded(dataset.records(), [])
     source = dataset.source()
     found = _records.read(source, dataset.classes, files=files)
     if not skip_bad:
@@ -217,26 +222,32 @@ def verify(name: str, expected: str, root: Root = None) -> None:
     collect(faults, f"data set {name}", DataError)
 
 
-def prepare(family: str, source: Root = None, root: Root = None, *, copy: bool = False) -> list[str]:
+def prepare(
+    family: str, source: Root = None, root: Root = None, *, copy: bool = False, progress: Progress = quiet
+) -> list[str]:
     """Put a data set where it is looked for: generate it, or link (or copy) it from `source`.
 
     Args:
-        family: A module of this folder (`shapes`, `coco`, `voc`, `bccd`).
+        family: A module of this folder that has `prepare` (`shapes`, `coco`, `voc`, …).
         source: Folder that holds it now.
         root: Folder of data sets.
         copy: Copy instead of linking.
+        progress: Is told how far it is.
 
     Returns:
         What was done, one line each.
 
     Raises:
-        DataError: There is no such family, or `source` lacks something.
+        DataError: There is no such family, `source` lacks something, or `root` cannot be written to.
     """
     modules = {name: module for name, module in families().items() if hasattr(module, "prepare")}
     if family not in modules:
         raise DataError(f"there is no data set family {family}. {did_you_mean(family, modules)}")
-    folder = None if source is None else Path(source).expanduser()
-    return modules[family].prepare(folder, datasets_root(root), copy)
+    folder = None if source is None else Path(source).expanduser().resolve()
+    where = datasets_root(root)
+    if hasattr(modules[family], "HOME"):  # what is not generated goes there
+        _prepared.check_writable(where)
+    return modules[family].prepare(folder, where, copy, progress)
 
 
 def register_all(root: Root = None) -> None:
@@ -252,9 +263,10 @@ def register_all(root: Root = None) -> None:
 
 
 def _changed(dataset: Dataset) -> list[str]:
-    if dataset.actual is None or (now := dataset.actual()) == dataset.fingerprint():
+    before = dataset.fingerprint if dataset.stored is None else dataset.stored
+    if dataset.actual is None or (known := before()) is None or (now := dataset.actual()) == known:
         return []
-    return [f"{dataset.name}: changed since it was prepared: its fingerprint was {dataset.fingerprint()} and is {now}"]
+    return [f"{dataset.name}: changed since it was prepared: its fingerprint was {known} and is {now}"]
 
 
 def _miscounted(dataset: Dataset, source: Source) -> list[str]:

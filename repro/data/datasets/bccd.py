@@ -12,7 +12,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from repro.data.dataset import Dataset, Fault, datasets_root
+from repro.data.dataset import Dataset, Fault, Progress, datasets_root, quiet
 from repro.data.datasets.coco import found
 from repro.data.files import write_json
 from repro.data.records import numbered
@@ -22,6 +22,7 @@ from repro.errors import DataError
 CLASSES = ("Platelets", "RBC", "WBC")
 COUNTS = {"train": 205, "val": 87, "trainval": 292, "test": 72}
 PARTS = ["Annotations", "ImageSets", "JPEGImages"]
+HOME = "github.com/Shenggan/BCCD_Dataset"
 STORED = "fingerprints.json"
 PUBLISHED = {
     "train": "bccd-train-a02c83843e317d9b",
@@ -85,7 +86,7 @@ def content_fingerprint(name: str, split: str, place: Path) -> str:
     return f"bccd-{split}-{content_hash(_there(place, name), split)}"
 
 
-def prepare(source: Path | None, root: Path, copy: bool = False) -> list[str]:
+def prepare(source: Path | None, root: Path, copy: bool = False, progress: Progress = quiet) -> list[str]:
     """Put BCCD under `root` by links (or copies) and store the fingerprints of its splits beside them."""
     from repro.data.adopt import adopt
 

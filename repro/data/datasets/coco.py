@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repro.data.dataset import Dataset, Fault, Source, datasets_root
+from repro.data.dataset import Dataset, Fault, Progress, Source, datasets_root, quiet
 from repro.data.files import digest
 from repro.errors import DataError
 
 ANNOTATIONS_MD5 = "f4bbac642086de4f52a3fdda2de5fa2c"  # annotations_trainval2017.zip as published
 IMAGES_MD5 = {"train": "cced6f7f71b7629ddf16f17bbcfab6b2", "val": "442b8da7639aecaf257c1dceb8ba8c80"}  # <split>2017.zip
+HOME = "cocodataset.org (train2017, val2017, annotations_trainval2017)"
 COUNTS = {"train": (118_287, 860_001), "val": (5_000, 36_781)}  # images, annotations
 PREFIX = "coco:"
 
@@ -117,13 +118,14 @@ def read_file(file: Path, images: Path, name: str) -> Source:
     return Source(content, images, file)
 
 
-def prepare(source: Path | None, root: Path, copy: bool = False) -> list[str]:
+def prepare(source: Path | None, root: Path, copy: bool = False, progress: Progress = quiet) -> list[str]:
     """Make COCO 2017 in `source` known as `<root>/coco`, by links unless `copy`."""
     from repro.data.adopt import adopt
 
     if source is None:
         raise DataError(
-            "say where COCO 2017 is: repro data prepare coco --from DIR (it holds annotations/, train2017/)"
+            "say where COCO 2017 is: repro data prepare coco --from DIR. "
+            f"It holds annotations/, train2017/ and val2017/, from {HOME}"
         )
     names = ["annotations", *(f"{split}2017" for split in COUNTS)]
     return adopt(source, root / "coco", names, copy)

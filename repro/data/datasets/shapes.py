@@ -1,7 +1,10 @@
 """`shapes_{smoke,tiny,small}_{train,val}`: generated images, the data behind the small scales.
 
-Made in seconds where they are first asked for, from a seed: image `i` of a split depends on (`VERSION`, `SEED`, split,
-size, `i`) and on nothing else, so every machine holds the same set. What is in them: `repro.data.shape_images`.
+Image `i` of a split depends on (`VERSION`, `SEED`, split, size, `i`) and on nothing else, so every machine holds the
+same set. What is in them: `repro.data.shape_images`; how they are kept: `repro.data.generated`.
+
+`shapes_voc_…_{train,test}` stand in for PASCAL VOC: other images, of which the small objects are marked `difficult`, as
+VOC marks those that nobody has to find.
 """
 
 from __future__ import annotations
@@ -15,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from repro.data.dataset import Dataset, Source, writable_root
-from repro.data.files import make_folder
-from repro.data.records import numbered
+from repro.data.dataset import Dataset, Progress, quiet, writable_root
+from repro.data.generated import Generated, Image
 from repro.data.shape_images import CLASSES, Scene, draw
 from repro.errors import DataError
 
@@ -44,78 +46,87 @@ SIZES = {
 SPLITS = ("train", "val")
 FIRST_ID = {"train": 1, "val": 1_000_001}  # ids of the two splits never meet
 
+VOC_SPLITS = {"train": "train", "test": "val"}  # of the stand-ins for VOC: to the split whose size they take
+VOC_STREAM = 7  # keeps their random numbers apart from those of the others
+DIFFICULT = 0.06  # largest share of the image's area that a difficult object has
+
 
 def register(root: Path | None) -> list[Dataset]:
-    """Describe the six sets; nothing is generated yet."""
-    return [_dataset(size, split, writable_root(root)) for size in SIZES for split in SPLITS]
+    """Describe the sets; nothing is generated yet."""
+    return [one.dataset(writable_root(root)) for one in _all()]
 
 
-def _dataset(size: str, split: str, root: Path) -> Dataset:
-    return Dataset(
+def _all() -> list[Generated]:
+    plain = [describe(size, split) for size in SIZES for split in SPLITS]
+    return plain + [describe_voc(size, split) for size in SIZES for split in VOC_SPLITS]
+
+
+def describe(size: str, split: str) -> Generated:
+    """One of the six plain sets."""
+    return Generated(
         name=f"shapes_{size}_{split}",
-        fingerprint=partial(fingerprint, size, split),
-        source=partial(_source, size, split, root),
-        file=lambda: generate(size, split, root) / "instances.json",
+        family="shapes",
+        fingerprint=fingerprint(size, split),
         classes=CLASSES,
-        categories=partial(numbered, CLASSES),
-        actual=lambda: _source(size, split, root).annotations["info"]["version"],
+        count=getattr(SIZES[size], split),
+        first_id=FIRST_ID[split],
+        image=partial(image, size, split),
     )
 
 
-def fingerprint(size: str, split: str) -> str:
+def describe_voc(size: str, split: str) -> Generated:
+    """One of the six that stand in for VOC."""
+    like = VOC_SPLITS[split]
+    more = {"stream": VOC_STREAM, "difficult": DIFFICULT}
+    return Generated(
+        name=f"shapes_voc_{size}_{split}",
+        family="shapes",
+        fingerprint=fingerprint(size, like, more).replace(f"-{size}-{like}-", f"-voc-{size}-{split}-"),
+        classes=CLASSES,
+        count=getattr(SIZES[size], like),
+        first_id=FIRST_ID[like],
+        image=partial(voc_image, size, like),
+    )
+
+
+def fingerprint(size: str, split: str, more: dict[str, Any] | None = None) -> str:
     """Generator version and a hash of the parameters."""
     parameters = {"seed": SEED, "split": split, "count": getattr(SIZES[size], split), **asdict(SIZES[size].scene)}
-    text = json.dumps(parameters, sort_keys=True)
+    text = json.dumps(parameters | (more or {}), sort_keys=True)
     return f"shapes-v{VERSION}-{size}-{split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def generate(size: str, split: str, root: Path) -> Path:
-    """Folder with `instances.json` and `images/`, made if it is not there yet."""
-    return make_folder(root / "shapes" / fingerprint(size, split), partial(_fill, size, split))
+    """Folder of one of the six plain sets, made if it is not there yet."""
+    return describe(size, split).generate(root)
 
 
-def image(size: str, split: str, index: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def image(size: str, split: str, index: int) -> Image:
     """Pixels (uint8 RGB) and annotations of one image, index counting from 0."""
-    stream = np.random.default_rng([VERSION, SEED, sorted(SIZES).index(size), SPLITS.index(split), index])
-    return draw(stream, SIZES[size].scene)
+    return draw(np.random.default_rng(_stream(size, split, index)), SIZES[size].scene)
 
 
-def _fill(size: str, split: str, folder: Path) -> None:
-    import cv2
-
-    (folder / "images").mkdir()
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index in range(getattr(SIZES[size], split)):
-        pixels, found = image(size, split, index)
-        image_id = FIRST_ID[split] + index
-        name = f"{image_id:08d}.jpg"
-        quality = 75 + (index * 7) % 21
-        encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        (folder / "images" / name).write_bytes(encoded.tobytes())
-        images.append({"id": image_id, "file_name": name, "height": pixels.shape[0], "width": pixels.shape[1]})
-        for entry in found:
-            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **entry})
-    content = {
-        "info": {"description": "generated shapes", "version": fingerprint(size, split)},
-        "images": images,
-        "annotations": annotations,
-        "categories": numbered(CLASSES),
-    }
-    (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")))
+def voc_image(size: str, split: str, index: int) -> Image:
+    """The same of a stand-in for VOC: no crowds, and small objects are difficult (`ignore` is for the evaluator)."""
+    stream = np.random.default_rng([*_stream(size, split, index), VOC_STREAM])
+    pixels, found = draw(stream, SIZES[size].scene)
+    objects = [entry for entry in found if not entry["iscrowd"]]
+    for entry in objects:
+        if entry["bbox"][2] * entry["bbox"][3] <= DIFFICULT * pixels.shape[0] * pixels.shape[1]:
+            entry |= {"difficult": 1, "ignore": 1}
+    return pixels, objects
 
 
-def _source(size: str, split: str, root: Path) -> Source:
-    file = generate(size, split, root) / "instances.json"
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} is damaged ({error}); remove {file.parent} to have it generated again") from error
-    return Source(content, file.parent / "images", file)
+def _stream(size: str, split: str, index: int) -> list[int]:
+    return [VERSION, SEED, sorted(SIZES).index(size), SPLITS.index(split), index]
 
 
-def prepare(source: Path | None, root: Path, copy: bool = False) -> list[str]:
-    """Generate all six sets now; there is nothing to copy, so `source` must be None."""
+def prepare(source: Path | None, root: Path, copy: bool = False, progress: Progress = quiet) -> list[str]:
+    """Generate all sets now; there is nothing to copy, so `source` must be None."""
     if source is not None:
         raise DataError("the shapes are generated: leave out --from")
-    return [str(generate(size, split, writable_root(root))) for size in SIZES for split in SPLITS]
+    done = []
+    for number, one in enumerate(sets := _all()):
+        progress("sets", number, len(sets))
+        done.append(str(one.generate(writable_root(root))))
+    return done
