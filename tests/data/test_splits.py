@@ -51,6 +51,15 @@ def test_impossible_shares_are_refused(ids, percent):
         splits.percent(ids, percent, 0)
 
 
+def test_a_number_of_images_is_drawn_like_the_share_of_that_size():
+    assert splits.number(range(1000), 100, 7) == splits.percent(range(1000), 10, 7)
+    assert [len(splits.number(range(118287), count, 0)) for count in (32, 1024)] == [32, 1024]
+    assert splits.number(range(10), 10, 3) == list(range(10))
+    for count in (0, 11):
+        with pytest.raises(DataError, match=f"{count} images cannot be drawn from 10"):
+            splits.number(range(10), count, 0)
+
+
 def test_lists_survive_a_file(tmp_path):
     ids = splits.percent(range(500), 10, 3)
     splits.save(tmp_path / "a.json", ids, percent=10, seed=3, dataset="shapes_tiny_train")

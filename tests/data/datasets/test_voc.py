@@ -12,6 +12,7 @@ from PIL import Image
 from repro.data import datasets
 from repro.data.dataset import Fault
 from repro.data.datasets import bccd as bccd_module
+from repro.data.datasets import voc
 from repro.errors import DataError
 
 XML = "<annotation><size><width>60</width><height>40</height></size>{}</annotation>"
@@ -97,6 +98,90 @@ def test_the_fingerprint_follows_annotations_and_images(folder):
     assert changed != before
     Image.effect_noise((60, 40), 80).convert("RGB").save(folder / "JPEGImages" / "b.jpg")
     assert datasets.fingerprint(name) != changed
+
+
+@pytest.fixture
+def devkit(tmp_path: Path) -> Path:
+    """VOCdevkit with two images of 2007 (one to test on) and two of 2012."""
+    for year, stems in (("VOC2007", ("000001", "000002")), ("VOC2012", ("2008_000001", "2008_000002"))):
+        place = tmp_path / "VOCdevkit" / year
+        for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (place / name).mkdir(parents=True)
+        for stem in stems:
+            write(place, stem, OBJECT.format("dog", 0, 1, 1, 30, 40), OBJECT.format("cat", 1, 11, 21, 20, 30))
+        lists = {"trainval": stems[:1], "test": stems[1:]} if year == "VOC2007" else {"trainval": stems}
+        for split, listed in lists.items():
+            (place / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(listed))
+    return tmp_path / "VOCdevkit"
+
+
+def test_the_devkit_is_prepared_and_its_trainval_sets_are_joined(devkit, tmp_path):
+    root = tmp_path / "root"
+    told = datasets.prepare("voc", devkit, root)
+    assert len(told) == 3
+    joint = datasets.load("voc_0712_trainval", root)
+    assert [(record["image_id"], Path(record["file_name"]).name) for record in joint] == [
+        (1, "000001.jpg"),
+        (1_000_001, "2008_000001.jpg"),
+        (1_000_002, "2008_000002.jpg"),
+    ]
+    assert all(Path(record["file_name"]).exists() for record in joint)
+    assert [[entry["difficult"] for entry in record["annotations"]] for record in joint] == [[0, 1]] * 3  # trained on
+    content = json.loads(datasets.annotation_file("voc_2007_test", root).read_text())
+    assert [entry.get("ignore", 0) for entry in content["annotations"]] == [0, 1]
+    assert len(content["categories"]) == 20
+    assert datasets.check("voc_0712_trainval", root) == ["voc_0712_trainval: has 3 images, published are 16,551"]
+    assert (
+        len({entry["id"] for entry in datasets.find("voc_0712_trainval", root).source().annotations["annotations"]})
+        == 6
+    )
+
+
+def test_published_sets_have_one_name_with_and_without_the_data(devkit, tmp_path, monkeypatch):
+    names = [f"voc_{year}_{split}" for year, split in voc.COUNTS]
+    published = [datasets.fingerprint(name, tmp_path / "nowhere") for name in [*names, "voc_0712_trainval"]]
+    assert published[0] == "voc-2007-trainval-c52e27953178"
+    assert published[-1] == f"{published[0]}+{published[2]}"
+    replica = datasets.fingerprint("voc_2007_trainval", devkit)
+    assert replica != published[0]
+    monkeypatch.setitem(voc.COUNTS, ("2007", "trainval"), 1)
+    assert datasets.fingerprint("voc_2007_trainval", devkit) == published[0]  # it has the published number now
+    monkeypatch.undo()
+    datasets.prepare("voc", devkit, tmp_path / "root")
+    assert datasets.fingerprint("voc_2007_trainval", tmp_path / "root") == replica
+
+
+def test_a_prepared_set_that_changed_is_noticed(devkit, tmp_path):
+    root = tmp_path / "root"
+    datasets.prepare("voc", devkit, root)
+    names = ("voc_2012_trainval", "voc_0712_trainval")
+    marks = [datasets.fingerprint(name, root) for name in names]
+    for name, mark in zip(names, marks, strict=True):
+        datasets.verify(name, mark, root)
+    write(devkit / "VOC2012", "2008_000002")
+    for name, mark in zip(names, marks, strict=True):
+        with pytest.raises(DataError, match="changed since"):
+            datasets.verify(name, mark, root)
+
+
+def test_what_a_devkit_lacks_is_named(devkit, tmp_path):
+    with pytest.raises(DataError, match=r"voc_2007_test: not found.*VOCtest_06-Nov-2007.*data prepare voc"):
+        datasets.load("voc_2007_test", tmp_path / "root")
+    with pytest.raises(DataError, match="neither"):
+        datasets.prepare("voc", devkit / "VOC2007", tmp_path / "root")
+    with pytest.raises(DataError, match="--from DIR"):
+        datasets.prepare("voc", None, tmp_path / "root")
+
+
+def test_bccds_own_boxes_score_full_marks_by_vocs_protocol(bccd, tmp_path):
+    from repro.evaluation import voc as metric
+
+    truth = datasets.annotation_file("bccd_test", tmp_path)
+    objects = json.loads(truth.read_text())["annotations"]
+    perfect = [{**entry, "score": 0.9} for entry in objects]
+    assert metric.score(truth, perfect)["AP"] == pytest.approx(100)
+    half = metric.score(truth, perfect[::2])
+    assert 40 < half["AP50_area"] < 60 and half["AP"] < 65
 
 
 def test_bccds_blemishes_are_reported(bccd):
