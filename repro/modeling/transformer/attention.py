@@ -49,6 +49,8 @@ class MultiScaleDeformableAttention(nn.Module):
         self.value_proj = nn.Linear(embed_dim, embed_dim)
         self.output_proj = nn.Linear(embed_dim, embed_dim)
         self.reset_parameters()
+        # A point that is read at one pixel passes no gradient to where it lies (RT-DETRv2, Section 2.1).
+        self.sampling_offsets.requires_grad_(mode == "bilinear")
 
     def reset_parameters(self) -> None:
         """Heads look in different directions, points at growing distances, all with equal weight."""

@@ -37,11 +37,12 @@ class DeformableDecoderLayer(nn.Module):
         num_points: int | Sequence[int],
         ffn_dim: int,
         dropout: float,
+        mode: str = "bilinear",
     ) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(embed_dim, num_heads, dropout=dropout, batch_first=True)
         self.norm2 = nn.LayerNorm(embed_dim)
-        self.cross_attn = MultiScaleDeformableAttention(embed_dim, num_heads, num_levels, num_points)
+        self.cross_attn = MultiScaleDeformableAttention(embed_dim, num_heads, num_levels, num_points, mode)
         self.norm1 = nn.LayerNorm(embed_dim)
         self.linear1 = nn.Linear(embed_dim, ffn_dim)
         self.linear2 = nn.Linear(ffn_dim, embed_dim)
@@ -79,6 +80,7 @@ class DeformableDecoder(nn.Module):
         num_points: points of each head on each level.
         ffn_dim: hidden channels of the feed-forward networks.
         dropout: probability, in and after attention and within and after the feed-forward networks.
+        mode: how a point is read, see :func:`repro.ops.ms_deform_attn.ms_deform_attn`.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class DeformableDecoder(nn.Module):
         num_points: int | Sequence[int] = 4,
         ffn_dim: int = 1024,
         dropout: float = 0.1,
+        mode: str = "bilinear",
     ) -> None:
         super().__init__()
         self.embed_dim, self.num_levels, self.num_layers = embed_dim, num_levels, num_layers
         self.layers = nn.ModuleList(
-            DeformableDecoderLayer(embed_dim, num_heads, num_levels, num_points, ffn_dim, dropout)
+            DeformableDecoderLayer(embed_dim, num_heads, num_levels, num_points, ffn_dim, dropout, mode)
             for _ in range(num_layers)
         )
 
@@ -106,8 +109,9 @@ class DeformableDecoder(nn.Module):
         query_position: nn.Module,
         refine: nn.Module,
         attn_mask: Bool[Tensor, "Q Q"] | None = None,
+        depth: int | None = None,
     ) -> Decoded:
-        """Run all layers.
+        """Run the layers.
 
         Args:
             queries: what the queries start from.
@@ -116,10 +120,11 @@ class DeformableDecoder(nn.Module):
             query_position: gives each layer the queries' position.
             refine: turns each layer's offsets into boxes and references.
             attn_mask: true where a query may not see another.
+            depth: layers to run, from the first; None runs all.
         """
         content, sampling, prediction = queries.content, queries.reference, queries.reference
         states, boxes = [], []
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers[:depth]):
             content = layer(content, query_position(queries, sampling), on_levels(sampling, memory), memory, attn_mask)
             delta = box_heads[index if len(box_heads) > 1 else 0](content)
             refined = refine(delta, sampling, prediction)

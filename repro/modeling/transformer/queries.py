@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from repro.layers.mlp import MLP
+
 from .memory import Memory
 
 
@@ -104,3 +106,17 @@ class LearnedPosition(nn.Module):
         if queries.position is None:
             raise ValueError("LearnedPosition needs queries that carry a position, such as LearnedQueries make")
         return queries.position
+
+
+class BoxPosition(nn.Module):
+    """The position is computed anew in every layer, from the box as it is by then (RT-DETR)."""
+
+    def __init__(self, embed_dim: int = 256) -> None:
+        super().__init__()
+        self.query_pos_head = MLP(4, 2 * embed_dim, embed_dim, num_layers=2)
+        for layer in self.query_pos_head.layers:
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, queries: Queries, reference: Float[Tensor, "B Q 4"]) -> Float[Tensor, "B Q C"]:
+        """Position of a box ``reference``, cxcywh in 0…1."""
+        return self.query_pos_head(reference.to(queries.content.dtype))

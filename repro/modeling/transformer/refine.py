@@ -56,3 +56,19 @@ class EachLayer(nn.Module):
         """Boxes that are the next layer's references."""
         boxes = offset_box(delta, prediction)
         return Refined(boxes, boxes.detach(), boxes.detach())
+
+
+class LookForwardTwice(nn.Module):
+    """As :class:`EachLayer`, but a layer's loss also trains the box of the layer before (DINO, Zhang et al. 2022, 3.5).
+
+    Where the next layer looks, no gradient flows back; what its offset is added to, lets one through, by one layer.
+    """
+
+    shared_heads = False
+
+    def forward(
+        self, delta: Float[Tensor, "B Q 4"], sampling: Float[Tensor, "B Q R"], prediction: Float[Tensor, "B Q R"]
+    ) -> Refined:
+        """Boxes that equal :class:`EachLayer`'s; they differ in what they pass gradients to."""
+        boxes = offset_box(delta, sampling)
+        return Refined(offset_box(delta, prediction), boxes.detach(), boxes)
