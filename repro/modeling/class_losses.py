@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from .boxes import box_iou, cxcywh_to_xyxy
 from .losses import focal_loss
 from .matching import Matches, Targets
 
@@ -76,6 +77,45 @@ class CrossEntropyLoss:
         each = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view(wanted.shape)
         weight = torch.ones_like(each).masked_fill(wanted == no_object, self.no_object_weight)
         return (each * weight).sum((1, 2)) / weight.sum((1, 2))
+
+
+@dataclass(frozen=True)
+class VarifocalLoss:
+    """The class score is to be the IoU of the query's box with its object (Zhang et al. 2021, equation 2; RT-DETR).
+
+    Binary cross-entropy against the IoU q at the matched class and against 0 elsewhere; the former is weighted with q,
+    the latter with alpha · p^gamma. Summed over queries and classes, divided by the number of objects. No gradient
+    flows into the weights, nor through q into the boxes.
+
+    Args:
+        alpha: weight of the negatives.
+        gamma: exponent.
+    """
+
+    alpha: float = 0.75
+    gamma: float = 2.0
+
+    def __call__(
+        self,
+        logits: Float[Tensor, "D B Q K"],
+        boxes: Float[Tensor, "D B Q 4"],
+        targets: Targets,
+        matches: Matches,
+        count: Float[Tensor, ""],
+    ) -> Float[Tensor, " D"]:
+        """The loss; unmatched queries are negatives of all classes."""
+        quality = matched_iou(boxes.detach(), targets, matches)
+        positive = wanted_scores(logits, targets, matches, matches.matched.to(logits.dtype)) > 0
+        wanted = wanted_scores(logits, targets, matches, quality)
+        weight = torch.where(positive, wanted, self.alpha * logits.detach().sigmoid() ** self.gamma)
+        each = F.binary_cross_entropy_with_logits(logits, wanted, weight, reduction="none")
+        return each.sum((1, 2, 3)) / count
+
+
+def matched_iou(boxes: Float[Tensor, "D B Q 4"], targets: Targets, matches: Matches) -> Float[Tensor, "D B T"]:
+    """IoU of each object with the box of the query that it was matched to; 0 where it was matched to none."""
+    found = cxcywh_to_xyxy(boxes.gather(2, matches.query.unsqueeze(-1).expand(-1, -1, -1, 4)))
+    return box_iou(found, cxcywh_to_xyxy(targets.boxes_cxcywh_rel.to(found))) * matches.matched
 
 
 def wanted_scores(

@@ -87,19 +87,33 @@ class SetCriterion(nn.Module):
     def _of_sets(
         self, logits: Float[Tensor, "D B Q K"], boxes: Float[Tensor, "D B Q 4"], targets: Targets
     ) -> tuple[dict[str, Float[Tensor, " D"]], Matches]:
-        # Sums over thousands of terms: never in the half precision that the heads may have computed in.
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        matches = self.matcher(logits, boxes, targets)
+        matches = self.matcher(_single(logits), boxes, targets)
         count = number_of_objects(targets, logits.device)
+        return self.of_matches(logits, boxes, targets, matches, count), matches
+
+    def of_matches(
+        self,
+        logits: Float[Tensor, "D B Q K"],
+        boxes: Float[Tensor, "D B Q 4"],
+        targets: Targets,
+        matches: Matches,
+        count: Float[Tensor, ""],
+    ) -> dict[str, Float[Tensor, " D"]]:
+        """Weighted losses of each set of predictions for a matching that is known, divided by ``count``."""
+        logits = _single(logits)
         found = boxes.gather(2, matches.query.unsqueeze(-1).expand(-1, -1, -1, 4))
         wanted_boxes = targets.boxes_cxcywh_rel.to(boxes.dtype)
         l1, giou = (loss(found, wanted_boxes, matches.matched) for loss in (box_l1_loss, box_giou_loss))
-        losses = {
+        return {
             "loss_ce": self.weights["loss_ce"] * self.class_loss(logits, boxes, targets, matches, count),
             "loss_bbox": self.weights["loss_bbox"] * l1 / count,
             "loss_giou": self.weights["loss_giou"] * giou / count,
         }
-        return losses, matches
+
+
+def _single(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Sums over thousands of terms: never in the half precision that the heads may have computed in."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def number_of_objects(targets: Targets, device: torch.device) -> Float[Tensor, ""]:

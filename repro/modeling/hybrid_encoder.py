@@ -1,4 +1,4 @@
-"""RT-DETR's hybrid encoder (Zhao et al. 2024, Section 4.2): attention within the coarsest map, convolutions across maps.
+"""RT-DETR's hybrid encoder (Zhao et al. 2024, Section 4.2): attention in the coarsest map, convolutions across maps.
 
 AIFI, a transformer layer, sees the coarsest map only. CCFM, the cross-scale fusion, passes from coarse to fine and back
 again through CSP blocks of RepVGG convolutions.

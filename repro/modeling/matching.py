@@ -47,6 +47,10 @@ class Matches(NamedTuple):
     matched: Bool[Tensor, "D B T"]
     """False for padding, and for objects that were left over because there are fewer queries than objects."""
 
+    def repeated(self, sets: int) -> Matches:
+        """The one matching of D = 1, for as many sets of predictions."""
+        return Matches(self.query.expand(sets, -1, -1), self.matched.expand(sets, -1, -1))
+
 
 class HungarianMatcher(nn.Module):
     """Finds the one-to-one assignment of least total cost; has no parameters and passes no gradient.

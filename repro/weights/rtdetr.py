@@ -29,14 +29,15 @@ V1: Pairs = (  # v1's file, v2's file
     ("decoder.enc_output.1.", "decoder.enc_output.norm."),
 )
 OURS: Pairs = (  # v2's file, ours
-    ("encoder.encoder.0.layers.0.", "encoder.aifi."),
-    ("decoder.input_proj.", "input_proj."),
-    ("decoder.decoder.layers.{}.norm1.", "decoder.layers.{}.norm2."),  # ours are named as Deformable DETR's
-    ("decoder.decoder.layers.{}.norm2.", "decoder.layers.{}.norm1."),
-    ("decoder.decoder.layers.", "decoder.layers."),
+    ("encoder.encoder.0.layers.0.", "neck.aifi."),
+    ("encoder.", "neck."),
+    ("decoder.decoder.layers.{}.norm1.", "transformer.decoder.layers.{}.norm2."),  # ours: as Deformable DETR's
+    ("decoder.decoder.layers.{}.norm2.", "transformer.decoder.layers.{}.norm1."),
+    ("decoder.decoder.layers.", "transformer.decoder.layers."),
+    ("decoder.input_proj.", "transformer.input_proj."),
+    ("decoder.query_pos_head.", "transformer.query_position.query_pos_head."),
+    ("decoder.enc_", "transformer.queries.enc_"),
     ("decoder.denoising_class_embed.", "denoising_class_embed."),
-    ("decoder.query_pos_head.", "query_position.query_pos_head."),
-    ("decoder.enc_", "queries.enc_"),
     ("decoder.dec_score_head.", "class_embed."),
     ("decoder.dec_bbox_head.", "bbox_embed."),
 )

@@ -22,7 +22,7 @@ from repro.modeling.criterion import SetCriterion
 from repro.modeling.hybrid_encoder import HybridEncoder
 from repro.modeling.matching import HungarianMatcher
 from repro.modeling.presnet import PResNet
-from repro.modeling.transformer import ContrastiveDenoising, DeformableDecoder
+from repro.modeling.transformer import ContrastiveDenoising, DeformableDecoder, EncoderQueries, RTDETRTransformer
 from repro.weights import rtdetr as weights
 
 CHANNELS = {"basic": [16, 32, 64, 128], "bottleneck": [32, 64, 128, 256]}
@@ -36,15 +36,18 @@ def ours(version: int, block: str, points: int, expansion: float) -> RTDETR:
     torch.manual_seed(0)
     model = RTDETR(
         backbone=PResNet(DEPTH[block], WIDTH[block]),
-        encoder=HybridEncoder(
+        neck=HybridEncoder(
             ["res3", "res4", "res5"], CHANNELS[block][1:], embed_dim=32, num_heads=4, ffn_dim=48, expansion=expansion
         ),
-        decoder=DeformableDecoder(32, 2, 4, 3, points, 40, dropout=0.0),
-        denoising=ContrastiveDenoising(10),
+        transformer=RTDETRTransformer(
+            DeformableDecoder(32, 2, 4, 3, points, 40, dropout=0.0),
+            EncoderQueries(12, 32, 5),
+            in_channels=32,
+            version=version,
+        ),
         criterion=SetCriterion(HungarianMatcher()),
+        denoising=ContrastiveDenoising(10),
         num_classes=5,
-        num_queries=12,
-        version=version,
     ).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -106,13 +109,15 @@ def images(height: int, width: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (160, 96)], ids=str)
 def test_outputs_agree(pair, size):
     model, peer = pair
-    model.encoder.positions = "rows"
+    model.neck.positions = "rows"
     expected = peer(images(*size))
-    found = model.forward_tensors(images(*size))
-    torch.testing.assert_close(found.decoded.pred_logits, expected.logits, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(found.decoded.pred_boxes, expected.pred_boxes, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(found.selected.logits, expected.enc_topk_logits, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(found.selected.boxes_cxcywh_rel, expected.enc_topk_bboxes, rtol=1e-6, atol=1e-6)
+    memory = model.transformer.encode(model.neck(model.backbone(images(*size))))
+    queries = model.transformer.start(memory)
+    found = model.predict(queries, memory)
+    torch.testing.assert_close(found.pred_logits, expected.logits, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.pred_boxes, expected.pred_boxes, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(queries.tokens.logits, expected.enc_topk_logits, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(queries.tokens.boxes_cxcywh_rel, expected.enc_topk_bboxes, rtol=1e-6, atol=1e-6)
 
 
 @torch.no_grad()

@@ -64,8 +64,10 @@ class ContrastiveDenoising(nn.Module):
         """
         labels, boxes, valid = targets.labels, targets.boxes_cxcywh_rel, _valid(targets)
         if not labels.shape[1]:
-            labels, boxes, valid = labels.new_zeros(len(labels), 1), boxes.new_zeros(len(boxes), 1, 4), valid.new_zeros(
-                len(valid), 1
+            labels, boxes, valid = (
+                labels.new_zeros(len(labels), 1),
+                boxes.new_zeros(len(boxes), 1, 4),
+                valid.new_zeros(len(valid), 1),
             )
         most = labels.shape[1]
         groups = max(self.num_queries // most, 1) if any(targets.counts) else 1

@@ -14,7 +14,7 @@ from .memory import Memory
 
 
 class TokenPredictions(NamedTuple):
-    """What a two-stage detector says of every token of its encoder."""
+    """What the encoder's tokens say by which queries are chosen: all tokens, or those that were chosen."""
 
     logits: Float[Tensor, "B S K"]
     boxes_cxcywh_rel: Float[Tensor, "B S 4"]

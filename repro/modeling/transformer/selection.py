@@ -1,6 +1,6 @@
 """Queries that start from the encoder's best tokens: RT-DETR's query selection (Zhao et al. 2024, Section 4.3).
 
-Every token proposes one box, an offset to an anchor at its own place, and the tokens of the highest class score become
+Every token proposes one box, an offset to one around its own place, and the tokens of the highest class score become
 queries. The paper's "uncertainty-minimal" selection is no module of its own: it comes from training the scores of the
 selected tokens with IoU targets (the varifocal loss).
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,21 +16,13 @@ from torch import Tensor, nn
 
 from repro.layers.mlp import MLP
 
+from .encoder import token_centres
 from .memory import Memory
-from .queries import Queries
+from .queries import Queries, TokenPredictions
 
-ANCHOR_SIZE = 0.05  # of the finest level, in units of the image; doubled from level to level
-MARGIN = 0.01  # anchors closer to the border of 0…1 than this are invalid
-BEYOND = 1e4  # logit of an invalid anchor: finite, for the sake of quantising tools, and its sigmoid is 1 exactly
-
-
-class Selected(NamedTuple):
-    """The best tokens of the encoder, as queries and as predictions."""
-
-    queries: Queries
-    """Content and boxes, through which no gradient flows."""
-    logits: Float[Tensor, "B Q K"]
-    boxes_cxcywh_rel: Float[Tensor, "B Q 4"]
+SIZE = 0.05  # of the boxes that tokens of the finest level start from; doubled from level to level
+MARGIN = 0.01  # boxes with a centre or size nearer than this to 0 or 1 are left out
+BEYOND = 1e4  # logit of a box that is left out: finite, for the sake of quantising tools, and its sigmoid is 1 exactly
 
 
 class EncoderQueries(nn.Module):
@@ -47,9 +37,7 @@ class EncoderQueries(nn.Module):
     def __init__(self, num_queries: int, embed_dim: int, num_classes: int) -> None:
         super().__init__()
         self.num_queries = num_queries
-        self.enc_output = nn.Sequential(
-            OrderedDict(proj=nn.Linear(embed_dim, embed_dim), norm=nn.LayerNorm(embed_dim))
-        )
+        self.enc_output = nn.Sequential(OrderedDict(proj=nn.Linear(embed_dim, embed_dim), norm=nn.LayerNorm(embed_dim)))
         self.enc_score_head = nn.Linear(embed_dim, num_classes)
         self.enc_bbox_head = MLP(embed_dim, embed_dim, 4, num_layers=3)
         nn.init.xavier_uniform_(self.enc_output.proj.weight)
@@ -57,36 +45,35 @@ class EncoderQueries(nn.Module):
         nn.init.zeros_(self.enc_bbox_head.layers[-1].weight)
         nn.init.zeros_(self.enc_bbox_head.layers[-1].bias)
 
-    def forward(self, memory: Memory) -> Selected:
-        """The tokens of the highest class logit, best first."""
-        anchor_logits, valid = anchors(memory.spatial_shapes, memory.tokens.device)
-        features = self.enc_output(memory.tokens * valid.to(memory.tokens.dtype).unsqueeze(-1))
+    def forward(self, memory: Memory) -> Queries:
+        """The tokens of the highest class logit, best first; no gradient flows into their content and boxes.
+
+        What they predict is in ``tokens``, through which gradients do flow.
+        """
+        start, valid = token_boxes(memory)
+        features = self.enc_output(memory.tokens.masked_fill(~valid.unsqueeze(-1), 0.0))
         logits = self.enc_score_head(features)
         best = logits.amax(-1).topk(min(self.num_queries, logits.shape[1]), dim=1).indices
-        features, logits = _pick(features, best), _pick(logits, best)
-        delta = self.enc_bbox_head(features)  # of the selected only: the others' boxes are used for nothing
-        boxes = (delta + anchor_logits.to(torch.promote_types(delta.dtype, torch.float32))[best]).sigmoid()
-        return Selected(Queries(features.detach(), boxes.detach()), logits, boxes)
+        features, logits, start = (_pick(values, best) for values in (features, logits, start))
+        boxes = (self.enc_bbox_head(features).to(start.dtype) + start).sigmoid()  # the other tokens' are not used
+        return Queries(features.detach(), boxes.detach(), tokens=TokenPredictions(logits, boxes))
 
 
-def anchors(
-    spatial_shapes: Sequence[tuple[int, int]], device: torch.device | str | None = None
-) -> tuple[Float[Tensor, "S 4"], Bool[Tensor, " S"]]:
-    """A square box at the centre of each token, as logits, and which of them are valid.
+def token_boxes(memory: Memory) -> tuple[Float[Tensor, "B S 4"], Bool[Tensor, "B S"]]:
+    """The box around each token that its offset is added to, as logits, and which tokens have one.
 
-    Boxes are compared in single precision, as published: at 800 pixels this makes a whole ring of the second level
-    invalid, whose centres are at 0.01 but for rounding.
+    There is none where a centre is within a hundredth of the image's border, or beyond it. In single precision, as
+    published, this also leaves out the second level's outer ring at 800 pixels, whose centres are at 0.01 but for
+    rounding.
     """
-    levels = []
-    for level, (height, width) in enumerate(spatial_shapes):
-        y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
-        x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
-        rows, columns = torch.meshgrid(y, x, indexing="ij")
-        size = torch.full_like(rows, ANCHOR_SIZE * 2**level)
-        levels.append(torch.stack([columns, rows, size, size], dim=-1).flatten(0, 1))
-    boxes = torch.cat(levels)
+    centres = token_centres(memory)
+    sizes = [
+        centres.new_full((height * width, 2), SIZE * 2**level)
+        for level, (height, width) in enumerate(memory.spatial_shapes)
+    ]
+    boxes = torch.cat([centres, torch.cat(sizes).expand_as(centres)], dim=-1)
     valid = ((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1)
-    return boxes.logit().masked_fill(~valid.unsqueeze(-1), BEYOND), valid
+    return torch.logit(boxes).masked_fill(~valid.unsqueeze(-1), BEYOND), valid
 
 
 def _pick(values: Float[Tensor, "B S X"], index: Tensor) -> Float[Tensor, "B Q X"]:
