@@ -61,7 +61,7 @@ def assert_same(a, b, **tolerance):
 
 
 def test_some_detectors_were_found():
-    assert {"deformable_detr", "detr", "detreg", "up_detr"} <= set(DETECTORS)
+    assert {"deformable_detr", "detr", "detreg", "rtdetr", "up_detr"} <= set(DETECTORS)
 
 
 def test_registered_under_its_own_name(model):

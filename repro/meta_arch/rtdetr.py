@@ -75,11 +75,6 @@ class RTDETR(DeformableDETR):
         self.denoising = denoising
         self.denoising_class_embed = nn.Embedding(num_classes + 1, transformer.embed_dim, padding_idx=num_classes)
 
-    def initialise_heads(self) -> None:
-        """Every class starts at probability 0.01; boxes start at their references."""
-        super().initialise_heads()
-        nn.init.zeros_(self.bbox_embed[0].layers[-1].bias)
-
     def forward(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Losses in training; in inference detections, best first. Inputs are those of :class:`DETR`."""
         if not self.training:
@@ -119,7 +114,7 @@ class RTDETR(DeformableDETR):
             else:
                 named[f"{base}_enc" if index == "0" else f"{base}_{int(index) - 1}"] = value
         count = number_of_objects(targets, self.device) * noise.groups
-        restored = self.criterion.of_matches(denoised, noise.targets, noise.matches.repeated(layers), count)
+        restored = self.criterion.of_matches(*denoised[:2], noise.targets, noise.matches.repeated(layers), count)
         for name, value in named_by_layer({f"{name}_dn": value for name, value in restored.items()}).items():
             named[name] = value if noise.objects else value * 0
         return named

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from repro.modeling.class_losses import CrossEntropyLoss, FocalLoss, wanted_scores
+from repro.modeling.class_losses import CrossEntropyLoss, FocalLoss, VarifocalLoss, wanted_scores
 from repro.modeling.matching import Matches, Targets
 
 # Two images: objects of class 1 and 0 at queries 0 and 2; none, with padding pointing at query 0.
@@ -45,3 +45,27 @@ def test_scores_stand_at_the_objects_query_and_class():
     expected = torch.zeros(1, 2, 3, 2)
     expected[0, 0, 0, 1], expected[0, 0, 2, 0] = 0.7, 0.2
     assert torch.equal(found, expected)
+
+
+def varifocal_case(logits):
+    """Query 0 is half the size of its object (IoU 1/2), query 2 meets its object, query 1 has none."""
+    targets = Targets.pad([torch.tensor([1, 0])], [torch.tensor([[0.5, 0.5, 0.4, 0.4], [0.2, 0.2, 0.2, 0.2]])])
+    boxes = torch.tensor([[[[0.5, 0.5, 0.2, 0.4], [0.9, 0.9, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2]]]]).requires_grad_()
+    matches = Matches(torch.tensor([[[0, 2]]]), torch.tensor([[[True, True]]]))
+    return VarifocalLoss()(logits, boxes, targets, matches, COUNT), boxes
+
+
+def test_varifocal_by_hand():
+    """All probabilities are 0.2. Positives: q times cross-entropy against q; negatives: 0.75 p² times -log(1 - p)."""
+    logits = torch.full((1, 1, 3, 2), math.log(0.2 / 0.8), requires_grad=True)
+    found, boxes = varifocal_case(logits)
+    half = 0.5 * -(0.5 * math.log(0.2) + 0.5 * math.log(0.8))
+    whole = 1.0 * -math.log(0.2)
+    negatives = 4 * 0.75 * 0.2**2 * -math.log(0.8)
+    assert found.tolist() == pytest.approx([(half + whole + negatives) / 2])
+    found.sum().backward()
+    # Of binary cross-entropy the gradient is weight · (p - q); neither weights nor qualities pass any.
+    negative = 0.75 * 0.2**2 * 0.2 / 2
+    expected = [[negative, 0.5 * (0.2 - 0.5) / 2], [negative, negative], [(0.2 - 1) / 2, negative]]
+    torch.testing.assert_close(logits.grad[0, 0], torch.tensor(expected))
+    assert boxes.grad is None

@@ -10,19 +10,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from repro.layers.mlp import MLP
 
-from .encoder import token_centres
 from .memory import Memory
 from .queries import Queries, TokenPredictions
-
-SIZE = 0.05  # of the boxes that tokens of the finest level start from; doubled from level to level
-MARGIN = 0.01  # boxes with a centre or size nearer than this to 0 or 1 are left out
-BEYOND = 1e4  # logit of a box that is left out: finite, for the sake of quantising tools, and its sigmoid is 1 exactly
+from .two_stage import token_boxes
 
 
 class EncoderQueries(nn.Module):
@@ -33,6 +28,9 @@ class EncoderQueries(nn.Module):
         embed_dim: channels C.
         num_classes: classes K.
     """
+
+    from_boxes = True
+    """References are boxes."""
 
     def __init__(self, num_queries: int, embed_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -57,23 +55,6 @@ class EncoderQueries(nn.Module):
         features, logits, start = (_pick(values, best) for values in (features, logits, start))
         boxes = (self.enc_bbox_head(features).to(start.dtype) + start).sigmoid()  # the other tokens' are not used
         return Queries(features.detach(), boxes.detach(), tokens=TokenPredictions(logits, boxes))
-
-
-def token_boxes(memory: Memory) -> tuple[Float[Tensor, "B S 4"], Bool[Tensor, "B S"]]:
-    """The box around each token that its offset is added to, as logits, and which tokens have one.
-
-    There is none where a centre is within a hundredth of the image's border, or beyond it. In single precision, as
-    published, this also leaves out the second level's outer ring at 800 pixels, whose centres are at 0.01 but for
-    rounding.
-    """
-    centres = token_centres(memory)
-    sizes = [
-        centres.new_full((height * width, 2), SIZE * 2**level)
-        for level, (height, width) in enumerate(memory.spatial_shapes)
-    ]
-    boxes = torch.cat([centres, torch.cat(sizes).expand_as(centres)], dim=-1)
-    valid = ((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1)
-    return torch.logit(boxes).masked_fill(~valid.unsqueeze(-1), BEYOND), valid
 
 
 def _pick(values: Float[Tensor, "B S X"], index: Tensor) -> Float[Tensor, "B Q X"]:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from repro.modeling.transformer.refine import EachLayer, NoRefinement, offset_box
+from repro.modeling.transformer.refine import EachLayer, LookForwardTwice, NoRefinement, offset_box
 
 
 def test_a_point_moves_the_centre_only():
@@ -32,3 +32,16 @@ def test_each_layer_hands_on_its_box_without_gradient():
     second = EachLayer()(torch.zeros(1, 1, 4), first.sampling, first.prediction)
     torch.testing.assert_close(second.boxes_cxcywh_rel, first.boxes_cxcywh_rel)
     assert first.boxes_cxcywh_rel.requires_grad and not second.boxes_cxcywh_rel.requires_grad
+
+
+def test_looking_forward_twice_trains_the_box_before_too():
+    delta = torch.ones(1, 1, 4, requires_grad=True)
+    reference = torch.full((1, 1, 4), 0.3)
+    first = LookForwardTwice()(delta, reference, reference)
+    second = LookForwardTwice()(torch.ones(1, 1, 4), first.sampling, first.prediction)
+    third = LookForwardTwice()(torch.ones(1, 1, 4), second.sampling, second.prediction)
+    expected = EachLayer()(torch.ones(1, 1, 4), first.sampling, first.sampling)
+    torch.testing.assert_close(second.boxes_cxcywh_rel, expected.boxes_cxcywh_rel)
+    assert not first.sampling.requires_grad
+    assert torch.autograd.grad(second.boxes_cxcywh_rel.sum(), delta, retain_graph=True)[0].abs().sum() > 0
+    assert not third.boxes_cxcywh_rel.requires_grad  # by one layer only
