@@ -7,7 +7,6 @@ speak against each object's class. The lower, the better. It is called without g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,7 +15,6 @@ from torch import Tensor
 ClassCost = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
 class FocalCost:
     """What the focal loss would gain by making the object's class a positive (Deformable DETR, RT-DETR).
 
@@ -25,8 +23,8 @@ class FocalCost:
         gamma: exponent.
     """
 
-    alpha: float = 0.25
-    gamma: float = 2.0
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        self.alpha, self.gamma = alpha, gamma
 
     def __call__(self, logits: Float[Tensor, "D B Q K"], labels: Int64[Tensor, "B T"]) -> Float[Tensor, "D B Q T"]:
         """The cost; logits are those of sigmoids, one a class."""
@@ -36,7 +34,6 @@ class FocalCost:
         return positive - negative
 
 
-@dataclass(frozen=True)
 class SoftmaxCost:
     """The negative probability of the object's class (Carion et al. 2020, Section 3.1).
 

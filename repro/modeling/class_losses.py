@@ -8,7 +8,6 @@ number of objects in an average process's batch, and returns [D], the normalised
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,6 @@ from .matching import Matches, Targets
 ClassLoss = Callable[[Tensor, Tensor, Targets, Matches, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
 class FocalLoss:
     """Sigmoid focal loss of every query and class, divided by the number of objects (Deformable DETR).
 
@@ -31,8 +29,8 @@ class FocalLoss:
         gamma: exponent.
     """
 
-    alpha: float = 0.25
-    gamma: float = 2.0
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        self.alpha, self.gamma = alpha, gamma
 
     def __call__(
         self,
@@ -47,7 +45,6 @@ class FocalLoss:
         return focal_loss(logits, wanted, self.alpha, self.gamma) / count
 
 
-@dataclass(frozen=True)
 class CrossEntropyLoss:
     """Cross-entropy of a softmax whose last class is "no object", the wanted one of all unmatched queries.
 
@@ -58,7 +55,8 @@ class CrossEntropyLoss:
         no_object_weight: weight of unmatched queries, which are by far the most; published: 0.1.
     """
 
-    no_object_weight: float = 0.1
+    def __init__(self, no_object_weight: float = 0.1) -> None:
+        self.no_object_weight = no_object_weight
 
     def __call__(
         self,

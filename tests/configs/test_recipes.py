@@ -54,10 +54,35 @@ def test_paper_values_of_table_5():
     assert (finetune["train"]["epochs"], finetune["train"]["lr_drops"]) == (2000, [])
     assert finetune["data"]["total_batch_size"] == 24
     assert finetune["optimizer"]["lr"] == 2e-4
-    detector = config.build(finetune["model"])
     classes, dim = 91, 256  # the published head has 91 outputs, ours has 80
-    count = sum(parameter.numel() for parameter in detector.parameters()) + (classes - 80) * (dim + 1)
-    assert count == 40_069_665
+    assert parameters(finetune["model"]) + (classes - 80) * (dim + 1) == 40_069_665
+
+
+def test_paper_values_of_detr():
+    """Against the authors' configurations, and parameter counts of the authors' classes (91 ids and "no object")."""
+    pretrain = config.resolve("detreg/pretrain_imagenet_detr.py").recipe
+    finetune = config.resolve("detreg/finetune_coco_detr.py").recipe
+    up_pretrain = config.resolve("up_detr/pretrain_imagenet_detr.py").recipe
+    up_finetune = config.resolve("up_detr/finetune_coco.py").recipe
+    for recipe in (pretrain["model"]["detector"], finetune["model"]):
+        assert recipe["transformer"]["encoder"]["pre_norm"] and recipe["transformer"]["decoder"]["pre_norm"]
+        assert recipe["transformer"]["centred_position"]
+    for recipe in (up_pretrain["model"]["detector"], up_finetune["model"]):
+        assert recipe["transformer"]["encoder"]["pre_norm"] and not recipe["transformer"]["centred_position"]
+    schedules = [(r["train"]["epochs"], r["train"]["lr_drops"]) for r in (pretrain, finetune, up_pretrain, up_finetune)]
+    assert schedules == [(60, []), (150, [100]), (60, [40]), (150, [100])]
+    batches = [r["data"]["total_batch_size"] for r in (pretrain, finetune, up_pretrain, up_finetune)]
+    assert batches == [192, 32, 256, 16]
+    factors = [r["optimizer"]["lr_factors"] for r in (pretrain, finetune, up_pretrain, up_finetune)]
+    assert factors == [{"backbone": 0}, {"backbone": 0.1}, {"backbone": 0}, {"backbone": 0.5}]
+    head = (91 - 80) * (256 + 1)
+    assert parameters(finetune["model"]) + head == 41_525_280
+    pre_norm = {"model.transformer.encoder.pre_norm": False, "model.transformer.decoder.pre_norm": False}
+    assert parameters(config.resolve("detreg/finetune_coco_detr.py", pre_norm).recipe["model"]) + head == 41_524_768
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in config.build(model).parameters())
 
 
 def test_scales_are_combined_and_moved():

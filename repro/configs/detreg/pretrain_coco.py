@@ -59,21 +59,22 @@ data.total_batch_size = 192  # authors' settings; the rate is not scaled with it
 train.epochs = 50  # authors' settings
 train.lr_drops = [40]
 
+task_scales = {
+    "small": {
+        "model.target_encoder.depth": 18,
+        "model.target_encoder.width": 16,
+        "data.mapper.crops.size": 48,
+        "data.mapper.k": 10,  # ours: there are 30 queries, not 300
+        "train.iterations": 6000,
+    },
+    "tiny": {"train.iterations": 800},
+}
 scales = combine(
     run_scales,
     train_scales,
     optimizer_scales,
     moved(detector_scales, "model", "model.detector"),
     data_scales,
-    {
-        "small": {
-            "optimizer.lr_factors": {"backbone": 0, "reference_points|sampling_offsets": 1.0},
-            "model.target_encoder.depth": 18,
-            "model.target_encoder.width": 16,
-            "data.mapper.crops.size": 48,
-            "data.mapper.k": 10,  # ours: there are 30 queries, not 300
-            "train.iterations": 6000,
-        },
-        "tiny": {"train.iterations": 800},
-    },
+    task_scales,
+    {"small": {"optimizer.lr_factors": {"backbone": 0, "reference_points|sampling_offsets": 1.0}}},
 )
