@@ -77,7 +77,6 @@ class CrossEntropyLoss:
         return (each * weight).sum((1, 2)) / weight.sum((1, 2))
 
 
-@dataclass(frozen=True)
 class VarifocalLoss:
     """The class score is to be the IoU of the query's box with its object (Zhang et al. 2021, equation 2; RT-DETR).
 
@@ -90,8 +89,8 @@ class VarifocalLoss:
         gamma: exponent.
     """
 
-    alpha: float = 0.75
-    gamma: float = 2.0
+    def __init__(self, alpha: float = 0.75, gamma: float = 2.0) -> None:
+        self.alpha, self.gamma = alpha, gamma
 
     def __call__(
         self,
