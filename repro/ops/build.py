@@ -65,7 +65,7 @@ def build(
     """
     files = [path for path in library.sources(op) if path.suffix in {".cpp", ".cu"}]
     has_cuda = any(path.suffix == ".cu" for path in files)
-    nvcc = _nvcc(required=bool(cuda)) if has_cuda and cuda is not False else None
+    nvcc = cuda_compiler(required=bool(cuda)) if has_cuda and cuda is not False else None
     archs = tuple(architectures or _architectures()) if nvcc else ()
     name = f"cuda-{'-'.join(archs)}.so" if nvcc else "cpu.so"
     folder = (into or library.cache_folder()) / f"{op}-{library.key(op)}"
@@ -143,7 +143,7 @@ def _compiler() -> str:
     return found
 
 
-def _nvcc(required: bool) -> Path | None:
+def cuda_compiler(required: bool) -> Path | None:
     """The CUDA compiler that matches torch: in ``$CUDA_HOME``, on the path, or in its usual place.
 
     Raises:
@@ -164,7 +164,14 @@ def _nvcc(required: bool) -> Path | None:
             fault = f"{found} is of another CUDA than torch's {wanted}; set CUDA_HOME to that version"
     if fault and required:
         raise InstallError(f"cannot build CUDA kernels: {fault}")
-    return None if fault or found is None else Path(found).resolve()
+    return None if fault or found is None else _itself(found)
+
+
+def _itself(nvcc: str) -> Path:
+    """The compiler that a command of this name runs: it may be a script elsewhere, and CUDA's headers lie beside it."""
+    said = subprocess.run([nvcc, "--dryrun", "-x", "cu", "-c", os.devnull], capture_output=True, text=True, check=False)
+    folders = [line.partition("_HERE_=")[2].strip() for line in said.stderr.splitlines() if "_HERE_=" in line]
+    return (Path(folders[0]) / "nvcc" if folders else Path(nvcc)).resolve()
 
 
 def _architectures() -> tuple[str, ...]:
