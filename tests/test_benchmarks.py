@@ -203,7 +203,7 @@ def test_printed_numbers_are_of_one_precision_in_a_column_and_in_range(name: str
     made = load(name)
     for column in made.columns:
         printed = [row.paper[column.id] for row in made.rows if column.id in row.paper]
-        if made.metric_of(column.id).startswith(("coco_box.", "voc.")):
+        if made.metric_of(column.id).startswith(("coco_", "voc.")):
             assert all(0 <= number.value <= 100 for number in printed)
         for group in {row.group for row in made.rows}:
             own = [row.paper[column.id] for row in made.rows if row.group == group and column.id in row.paper]

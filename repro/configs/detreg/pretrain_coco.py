@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from repro.configs.scales import combine, moved
+from repro.configs.scales import combine, moved, without
 from repro.data.augmentations.crops import CropViews
 from repro.data.augmentations.detr import DetrAugmentation
 from repro.data.pretrain import PretrainMapper
@@ -72,9 +72,9 @@ task_scales = {
 scales = combine(
     run_scales,
     train_scales,
-    optimizer_scales,
+    without(optimizer_scales, "optimizer.lr_factors"),
     moved(detector_scales, "model", "model.detector"),
     data_scales,
     task_scales,
-    {"small": {"optimizer.lr_factors": {"backbone": 0, "reference_points|sampling_offsets": 1.0}}},
+    {"small": {"optimizer.lr_factors.reference_points|sampling_offsets": 1.0}},  # freezing is the recipe's to say
 )
