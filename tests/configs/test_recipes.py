@@ -86,6 +86,54 @@ def parameters(model):
     return sum(parameter.numel() for parameter in config.build(model).parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset", "epochs", "drops", "batch", "classes"),
+    [
+        ("finetune_coco", "coco_2017_train", 50, [40], 32, 80),
+        ("finetune_voc", "voc_0712_trainval", 100, [70], 32, 20),
+        ("finetune_airbus", "airbus_train", 100, [80], 32, 1),
+        ("finetune_coco_base60", "coco_fewshot_base", 50, [40], 32, 80),
+        ("finetune_coco_shots", "coco_fewshot_train", 150, [140], 32, 80),
+        ("finetune_coco_images", "coco_2017_train", 2000, [], 24, 80),
+    ],
+)
+def test_paper_values_of_the_other_fine_tunings(name, dataset, epochs, drops, batch, classes):
+    """Paper, Sec. 4.1 to 4.3, and the authors' README."""
+    recipe = config.resolve(f"detreg/{name}.py").recipe
+    train, data = recipe["train"], recipe["data"]
+    assert (data["dataset"], train["epochs"], train["lr_drops"]) == (dataset, epochs, drops)
+    assert (data["total_batch_size"], recipe["model"]["num_classes"]) == (batch, classes)
+    assert (data["percent"], recipe["optimizer"]["lr"]) == (100, 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drops"), [("pretrain_imagenet", 5, []), ("pretrain_imagenet100", 50, [40])]
+)
+def test_pretraining_on_imagenet_is_that_on_coco_but_for_images_and_length(name, epochs, drops):
+    coco, other = (config.resolve(f"detreg/{one}.py").recipe for one in ("pretrain_coco", name))
+    assert (other["train"]["epochs"], other["train"]["lr_drops"]) == (epochs, drops)
+    other["data"]["dataset"] = coco["data"]["dataset"]
+    other["train"] |= {"epochs": 50, "lr_drops": [40]}
+    assert other == coco
+
+
+def test_small_scales_pretrain_once_for_all_tables():
+    """The generated images stand in for COCO, ImageNet and ImageNet-100 alike."""
+    for scale in ("small", "tiny", "smoke"):
+        for kind in ("propose", "pretrain"):
+            made = [config.resolve(f"detreg/{kind}_{on}.py", {}, scale) for on in ("coco", "imagenet", "imagenet100")]
+            assert made[0] == made[1] == made[2]
+
+
+def test_whether_pretraining_freezes_the_backbone_is_the_rows_to_say_at_every_scale():
+    for scale in config.SCALES:
+        factors = [
+            config.resolve("detreg/pretrain_coco.py", {"optimizer.lr_factors.backbone": factor}, scale).recipe
+            for factor in (0, 0.1)
+        ]
+        assert [recipe["optimizer"]["lr_factors"]["backbone"] for recipe in factors] == [0, 0.1]
+
+
 def test_scales_are_combined_and_moved():
     one, two = {"tiny": {"model.a": 1, "data.b": 2}}, {"tiny": {"data.b": 3}, "smoke": {"model": 4}}
     assert combine(one, two) == {"tiny": {"model.a": 1, "data.b": 3}, "smoke": {"model": 4}}
