@@ -117,6 +117,13 @@ def test_pretraining_on_imagenet_is_that_on_coco_but_for_images_and_length(name,
     assert other == coco
 
 
+def test_recipes_read_the_images_that_their_names_say():
+    for name in RECIPES:
+        kind = "imagenet100" if "imagenet100" in name else "imagenet" if "imagenet" in name else None
+        if kind is not None:
+            assert config.resolve(name).recipe["data"]["dataset"] == f"{kind}_train", name
+
+
 def test_small_scales_pretrain_once_for_all_tables():
     """The generated images stand in for COCO, ImageNet and ImageNet-100 alike."""
     for scale in ("small", "tiny", "smoke"):

@@ -20,6 +20,7 @@ detector.transformer.centred_position = True  # authors' code
 model.detector = detector
 
 optimizer.lr_factors.backbone = 0  # frozen in pretraining: Sec. 4, implementation
+data.dataset = "imagenet_train"
 train.epochs = 60  # authors' settings
 train.lr_drops = []  # authors' settings: the default of 200 is never reached
 

@@ -40,6 +40,7 @@ data.mapper = L(RandomPatchMapper)(
 )
 data.mapper.augmentation.crop = 0.0  # another size is all that happens to the image
 data.mapper.augmentation.flip = 0.0
+data.dataset = "imagenet_train"
 data.total_batch_size = 256
 train.epochs = 60
 train.lr_drops = [40]
