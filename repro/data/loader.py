@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -24,8 +24,9 @@ from repro.errors import DataError
 
 Record = dict[str, Any]
 Mapper = Callable[[Record, np.random.Generator], "dict[str, Any] | None"]
+BatchTransform = Callable[[list[dict[str, Any]], np.random.Generator], list[dict[str, Any]]]
 
-ORDER, AUGMENTATION = 0, 1  # streams of random numbers that must not meet
+ORDER, AUGMENTATION, BATCH = 0, 1, 2  # streams of random numbers that must not meet
 REPLACEMENTS = 100  # other images to try when a mapper refuses one
 
 
@@ -53,36 +54,75 @@ def batch(images: int, total_batch_size: int, seed: int, iteration: int) -> list
     return pairs[:total_batch_size]
 
 
-class Batches(Sampler[list[tuple[int, int]]]):
-    """Endless batches of one rank, from an iteration on."""
+class Key(NamedTuple):
+    """What a sample follows from, beside the seed."""
 
-    def __init__(self, images: int, total_batch_size: int, seed: int, start: int, rank: int, world: int) -> None:
+    index: int
+    epoch: int
+    late: bool
+    """Whether it belongs to the second phase of a training, see `Phases`."""
+
+
+class Phases(NamedTuple):
+    """How samples are made, first and from an iteration on."""
+
+    mapper: Mapper
+    batch_transform: BatchTransform | None = None
+    """Changes the samples of a process's batch together. Drawn for each batch and process, from what is in it."""
+    late_mapper: Mapper | None = None
+    """Takes the place of both, from ``late_from`` on."""
+    late_from: int | None = None
+
+
+class Batches(Sampler[list[Key]]):
+    """Endless batches of one rank, from an iteration on; those from ``late_from`` on are marked."""
+
+    def __init__(
+        self,
+        images: int,
+        total_batch_size: int,
+        seed: int,
+        start: int,
+        rank: int,
+        world: int,
+        late_from: int | None = None,
+    ) -> None:
         self.images, self.total, self.seed, self.start = images, total_batch_size, seed, start
         self.share = slice(rank * total_batch_size // world, (rank + 1) * total_batch_size // world)
+        self.late_from = late_from
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         iteration = self.start
         while True:
-            yield batch(self.images, self.total, self.seed, iteration)[self.share]
+            late = self.late_from is not None and iteration >= self.late_from
+            yield [Key(*pair, late) for pair in batch(self.images, self.total, self.seed, iteration)[self.share]]
             iteration += 1
 
 
 class TrainImages(Dataset):
-    """Maps an (index, epoch) pair to a sample."""
+    """Maps the keys of a batch to its samples."""
 
-    def __init__(self, records: Sequence[Record], mapper: Mapper, seed: int) -> None:
-        self.records, self.mapper, self.seed = records, mapper, seed
+    def __init__(self, records: list[Record], phases: Phases, seed: int) -> None:
+        self.records, self.phases, self.seed = records, phases, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        index, epoch = key
-        record = self.records[index]
-        rng = np.random.default_rng([AUGMENTATION, self.seed, epoch, record["image_id"]])
+    def __getitems__(self, keys: list[Key]) -> list[dict[str, Any]]:
+        """The samples of a batch; torch's loader asks for all of them at once."""
+        samples = [self[key] for key in keys]
+        if self.phases.batch_transform is None or keys[0].late:
+            return samples
+        first = self.records[keys[0].index]["image_id"]
+        return self.phases.batch_transform(samples, np.random.default_rng([BATCH, self.seed, keys[0].epoch, first]))
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        record = self.records[key.index]
+        mapper = self.phases.late_mapper if key.late else self.phases.mapper
+        rng = np.random.default_rng([AUGMENTATION, self.seed, key.epoch, record["image_id"]])
         for _ in range(REPLACEMENTS):
-            found = self.mapper(record, rng)
+            found = mapper(record, rng)
             if found is not None:
                 return found
             record = self.records[int(rng.integers(len(self.records)))]
-        raise DataError(f"{REPLACEMENTS} images one after another were refused by {type(self.mapper).__name__}")
+        raise DataError(f"{REPLACEMENTS} images one after another were refused by {type(mapper).__name__}")
 
 
 class InferenceImages(Dataset):
@@ -114,7 +154,7 @@ def train_loader(
     Args:
         records: Images, in an order that is the same everywhere (data sets return them by id).
         mapper: Maps a record and a random generator to a sample. A mapper that returns None refuses the image; another
-            one, drawn from the same generator, takes its place.
+            one, drawn from the same generator, takes its place. Several for one training are `Phases`.
         total_batch_size: Images in a batch over all ranks.
         seed: The run's seed.
         start_iteration: First iteration, 0 for a run from its beginning.
@@ -129,12 +169,14 @@ def train_loader(
         raise DataError("there is no image to train on")
     if total_batch_size < 1 or total_batch_size % world:
         raise DataError(f"a total batch of {total_batch_size} images cannot be shared evenly by {world} processes")
-    reader = getattr(mapper, "reader", None)
-    if reader is not None and workers:
-        reader.preload(records)
+    phases = mapper if isinstance(mapper, Phases) else Phases(mapper)
+    for each in (phases.mapper, phases.late_mapper):
+        reader = getattr(each, "reader", None)
+        if reader is not None and workers:
+            reader.preload(records)
     loader = DataLoader(
-        TrainImages(records, mapper, seed),
-        batch_sampler=Batches(len(records), total_batch_size, seed, start_iteration, rank, world),
+        TrainImages(records, phases, seed),
+        batch_sampler=Batches(len(records), total_batch_size, seed, start_iteration, rank, world, phases.late_from),
         num_workers=workers,
         collate_fn=as_list,
         worker_init_fn=calm_worker,

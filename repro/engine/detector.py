@@ -17,6 +17,7 @@ from repro.data.proposals import Proposals
 from repro.engine import checkpoint, inputs, parents, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
+from repro.engine.phases import phases
 from repro.harness.work import Work
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,13 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     parents.initialise(model, recipe["init"], found)
     model.to(device)
     seed_everything(seed + comm.get_rank())  # but other dropout
+    steps = schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"])
     fitted = train.fit(
         model,
-        batches(recipe["data"], records, seed, found),
+        batches(recipe, records, seed, found, steps),
         build(recipe["optimizer"], model),
-        schedule=schedule.learning_rate(recipe["train"]),
-        iterations=schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"]),
+        schedule=schedule.learning_rate(recipe["train"], steps),
+        iterations=steps,
         settings=recipe["train"],
         output=work.output,
         phase=work.stage.kind,
@@ -55,16 +57,21 @@ def finish(fitted: train.Fitted, output: Path) -> Outcome:
 
 
 def batches(
-    data: Mapping[str, Any], records: Sequence[dict[str, Any]], seed: int, found: Mapping[str, parents.Parent]
+    recipe: Mapping[str, Any],
+    records: Sequence[dict[str, Any]],
+    seed: int,
+    found: Mapping[str, parents.Parent],
+    steps: int,
 ) -> train.Batches:
     """The training loader as a function of the first step; it gets the proposals of a ``propose`` parent."""
+    data = recipe["data"]
     extra = {"proposals": Proposals(found["propose"].folder / "proposals.npz")} if "propose" in found else {}
-    mapper = build(data["mapper"], **extra)
+    made = phases(recipe, steps, extra)
 
     def start(iteration: int) -> Any:
         return train_loader(
             records,
-            mapper,
+            made,
             total_batch_size=data["total_batch_size"],
             seed=seed,
             start_iteration=iteration,

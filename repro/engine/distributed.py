@@ -38,10 +38,16 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with its gradients averaged over the processes; the model itself when there is one process."""
+def parallel(model: nn.Module, device: torch.device, sync_bn: bool = False) -> nn.Module:
+    """The model with its gradients averaged over the processes; the model itself when there is one process.
+
+    With ``sync_bn``, batch normalisation takes its statistics over the images of all processes. It is changed within
+    the model, whose parameters stay the same objects. torch has it for GPUs only; on a CPU each process has its own.
+    """
     if comm.get_world_size() == 1:
         return model
+    if sync_bn and device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 

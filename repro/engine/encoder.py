@@ -53,13 +53,14 @@ def _train(work: Work, device: torch.device) -> Outcome:
     records = inputs.share(work)
     detector.seed_everything(seed)
     model = build(recipe["model"]).to(device)
+    steps = schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"])
     detector.seed_everything(seed + comm.get_rank())
     fitted = train.fit(
         model,
-        detector.batches(recipe["data"], records, seed, {}),
+        detector.batches(recipe, records, seed, {}, steps),
         build(recipe["optimizer"], model),
         schedule=schedule.learning_rate(recipe["train"]),
-        iterations=schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"]),
+        iterations=steps,
         settings=recipe["train"],
         output=work.output,
         phase="encoder",

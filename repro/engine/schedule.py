@@ -32,8 +32,13 @@ def iterations(train: Mapping[str, Any], images: int, total_batch_size: int) -> 
     return max(1, round(train["epochs"] * iterations_per_epoch(images, total_batch_size)))
 
 
-def learning_rate(train: Mapping[str, Any]) -> ParamScheduler:
+def learning_rate(train: Mapping[str, Any], steps: int | None = None) -> ParamScheduler:
     """Factor on the base learning rate, as a function of progress: a tenth after each of ``lr_drops`` (epochs).
+
+    Args:
+        train: the recipe's section. Where it has ``warmup_iterations``, the rate grows linearly over as many steps, the
+            n-th of which has n parts of it.
+        steps: optimiser steps in all; needed for a warm-up.
 
     Raises:
         RecipeError: the drops do not increase.
@@ -41,7 +46,9 @@ def learning_rate(train: Mapping[str, Any]) -> ParamScheduler:
     epochs, drops = train["epochs"], list(train["lr_drops"])
     if drops != sorted(set(drops)) or any(drop <= 0 for drop in drops):
         raise RecipeError(f"train.lr_drops are epochs in increasing order, not {drops}")
-    return Steps([drop / epochs for drop in drops])
+    rate = Steps([drop / epochs for drop in drops])
+    warmup = train.get("warmup_iterations", 0)
+    return Warmup(rate, warmup, steps) if warmup else rate
 
 
 class Steps(ParamScheduler):
@@ -52,3 +59,14 @@ class Steps(ParamScheduler):
 
     def __call__(self, where: float) -> float:
         return 0.1 ** bisect_right(self.shares, where)
+
+
+class Warmup(ParamScheduler):
+    """Another schedule, of which the first steps take a growing part."""
+
+    def __init__(self, schedule: ParamScheduler, warmup: int, steps: int) -> None:
+        self.schedule, self.warmup, self.steps = schedule, warmup, steps
+
+    def __call__(self, where: float) -> float:
+        done = round(where * self.steps)
+        return self.schedule(where) * min((done + 1) / self.warmup, 1.0)

@@ -23,9 +23,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from fvcore.common.param_scheduler import ParamScheduler
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from repro.engine import checkpoint, distributed, hooks
+from repro.engine import checkpoint, config, distributed, hooks
 from repro.errors import StageError
 
 Batches = Callable[[int], Iterator[list[dict[str, Any]]]]
@@ -54,16 +53,13 @@ class Trainer(TrainerBase):
         device = next(model.parameters()).device
         self.device_type = device.type
         self.model = model.train()
-        self.parallel = distributed.parallel(model, device)
+        self.parallel = distributed.parallel(model, device, sync_bn=settings.get("sync_bn", False))
         self.optimizer = optimizer
         self.batches = batches
         self.clip_norm = settings["clip_norm"]
         self.amp = settings["amp"] and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp)
-        decay = settings["ema"]
-        self.average = None
-        if decay is not None:
-            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.average = None if settings["ema"] is None else config.build(settings["ema"], model)
         self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.losses: dict[str, float] = {}
         self.seconds = 0.0
@@ -167,7 +163,8 @@ def fit(
         optimizer: each group has ``initial_lr``.
         schedule: factor on the rates, as a function of progress.
         iterations: steps in all.
-        settings: of the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema``, and the two periods.
+        settings: of the recipe's ``train`` section: ``clip_norm``, ``amp``, ``ema`` (None, or a call that takes
+            the model, such as `repro.layers.ema.averaged`), the two periods, and, if there, ``sync_bn``.
         output: folder for checkpoints, ``metrics.json``, TensorBoard events and ``progress.json``.
         phase: what to call this in ``progress.json``.
 

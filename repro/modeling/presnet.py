@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -56,6 +57,7 @@ class PResNet(nn.Module):
         for stage, count in enumerate({**BASIC, **BOTTLENECK}[depth]):
             self.res_layers.append(Stage(block, count, channels, width * 2**stage, 1 if stage == 0 else 2, freeze_norm))
             channels = block.expansion * width * 2**stage
+        self.channels = {name: block.expansion * width * 2**stage for stage, name in enumerate(FEATURES)}
         for part in [self.conv1, *self.res_layers][: freeze_at + 1]:
             part.requires_grad_(False)
 
@@ -67,6 +69,13 @@ class PResNet(nn.Module):
             x = stage(x)
             features[name] = x
         return {name: features[name] for name in self.out_features}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and strides of the maps, as Detectron2's backbones say them."""
+        return {
+            name: ShapeSpec(channels=self.channels[name], stride=4 * 2 ** FEATURES.index(name))
+            for name in self.out_features
+        }
 
 
 def _stem(width: int, frozen: bool) -> nn.Sequential:

@@ -102,11 +102,6 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return _with_counters({_first(name, V1, OURS): value for name, value in state.items()})
 
 
-def convert_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names for a published backbone (PResNet on ImageNet), which are its own."""
-    return _with_counters(dict(state))
-
-
 def to_published(state: Mapping[str, Tensor], version: int = 2) -> dict[str, Tensor]:
     """A published file's names for our weights; without its buffers and its nesting."""
     reverse = _swapped(V1) if version == 1 else ()

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from repro.engine.optimizer import adamw
+from repro.engine.optimizer import adamw, adamw_by_group
 from repro.errors import RecipeError
 
 
@@ -37,3 +37,32 @@ def test_a_factor_of_zero_freezes():
 def test_a_pattern_that_finds_nothing_is_a_fault():
     with pytest.raises(RecipeError, match="bakbone"):
         adamw(model(), lr=1.0, weight_decay=0.0, lr_factors={"bakbone": 0.1})
+
+
+GROUPS = {
+    "backbone": {"pattern": "^backbone", "lr": 1e-5, "weight_decay": 1e-4},
+    "biases": {"pattern": r"^(?!backbone).*bias", "lr": 1e-3, "weight_decay": 0.0},
+}
+
+
+def test_groups_have_rates_and_decays_of_their_own():
+    parts = model()
+    optimizer = adamw_by_group(parts, lr=1e-4, weight_decay=1e-2, groups=GROUPS)
+    found = {
+        group["name"]: (group["initial_lr"], group["lr"], group["weight_decay"]) for group in optimizer.param_groups
+    }
+    assert found == {"backbone": (1e-5, 1e-5, 1e-4), "biases": (1e-3, 1e-3, 0.0), "rest": (1e-4, 1e-4, 1e-2)}
+    members = [[id(p) for p in group["params"]] for group in optimizer.param_groups]
+    weights = [id(parts[name].weight) for name in ("sampling_offsets", "head")]
+    assert members == [
+        [id(parts["backbone"].weight)],
+        [id(parts[n].bias) for n in ("sampling_offsets", "head")],
+        weights,
+    ]
+
+
+def test_a_parameter_in_two_groups_and_a_group_without_any_are_faults():
+    twice = {"pattern": "head.bias", "lr": 1.0, "weight_decay": 0.0}
+    frozen = {"pattern": "backbone.bias", "lr": 1.0, "weight_decay": 0.0}
+    with pytest.raises(RecipeError, match=r"(?s)head.bias is in biases and in twice.*backbone.bias \(frozen\)"):
+        adamw_by_group(model(), lr=1.0, weight_decay=0.0, groups={**GROUPS, "twice": twice, "frozen": frozen})

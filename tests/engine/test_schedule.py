@@ -42,3 +42,9 @@ def test_a_drop_at_the_end_or_beyond_never_happens():
 def test_drops_that_do_not_increase_are_refused(drops):
     with pytest.raises(RecipeError, match="increasing"):
         schedule.learning_rate(train(50, drops))
+
+
+def test_the_first_steps_grow_into_the_rate():
+    rate = schedule.learning_rate({**train(10, [5]), "warmup_iterations": 4}, steps=20)
+    factors = [rate(step / 20) for step in (0, 1, 2, 3, 4, 9, 10, 19)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.1, 0.1])

@@ -14,6 +14,11 @@ from repro.engine.optimizer import adamw
 from repro.engine.schedule import Steps
 from repro.errors import StageError
 
+EMA = {
+    "_target_": "repro.layers.ema.averaged",
+    "momentum": {"_target_": "repro.layers.ema.Ramp", "final": 0.95, "steps": 3},
+    "buffers": "average",
+}
 SETTINGS = {"clip_norm": 0.1, "amp": False, "ema": None, "checkpoint_period": 4, "log_period": 1}
 
 
@@ -86,7 +91,7 @@ def values(entries):
     return [{key: entry[key] for key in keys} for entry in entries]
 
 
-@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("ema", [None, EMA])
 @pytest.mark.parametrize("killed_at", [1, 4, 6, 9])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, ema, killed_at):
     whole = fit(tmp_path / "whole", ema=ema)
@@ -121,7 +126,7 @@ def test_a_finished_training_is_not_repeated(tmp_path):
 
 
 def test_the_average_lags_behind_the_weights(tmp_path):
-    plain, averaged = fit(tmp_path / "plain"), fit(tmp_path / "ema", ema=0.9)
+    plain, averaged = fit(tmp_path / "plain"), fit(tmp_path / "ema", ema=EMA)
     assert plain.losses == averaged.losses
     assert not same(plain.weights, averaged.weights)
     seed_everything(0)

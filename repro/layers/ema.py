@@ -1,0 +1,82 @@
+"""A moving average of a model's weights, whose momentum is a pure function of the step.
+
+The average stands beside the model that is trained: it is what is evaluated (RT-DETR), a teacher (Tarvainen & Valpola
+2017; Soft Teacher) or a target branch (BYOL; ADePT). torch's :class:`AveragedModel` does the averaging.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from repro.errors import RecipeError
+
+Momentum = Callable[[int], float]
+"""Share of the old average that is kept after step n = 1, 2, …"""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same at every step."""
+
+    value: float
+
+    def __call__(self, step: int) -> float:
+        """Momentum of a step."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From ``start`` up to 1 after ``steps``, along half a cosine (Grill et al. 2020, BYOL; SoCo)."""
+
+    start: float
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """Momentum of a step."""
+        progress = min(step / self.steps, 1.0)
+        return 1 - (1 - self.start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """From nearly 0 up to ``final``: final · (1 - exp(-n / steps)), so that the first weights are soon forgotten."""
+
+    final: float
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """Momentum of a step."""
+        return self.final * (1 - math.exp(-step / self.steps))
+
+
+def averaged(model: nn.Module, momentum: Momentum, buffers: str = "average") -> AveragedModel:
+    """A copy of the model that ``update_parameters(model)`` moves towards it, once after every step.
+
+    Args:
+        model: where the average starts: unlike torch's own, it is not replaced by the model after the first step.
+        momentum: see `Momentum`.
+        buffers: ``average`` them like parameters (integers among them are rounded down), or ``copy`` them. Published
+            codes differ in it, and it shifts models with batch normalisation.
+
+    Returns:
+        The average, in ``module``; its state holds the number of steps.
+
+    Raises:
+        RecipeError: there is no such way to treat buffers.
+    """
+    if buffers not in ("average", "copy"):
+        raise RecipeError(f"An average's buffers is {buffers!r}; expected average or copy")
+
+    def update(averages: list[Tensor], values: list[Tensor], step: Tensor) -> None:
+        get_ema_multi_avg_fn(momentum(int(step)))(averages, values, step)
+
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=buffers == "average")
+    average.requires_grad_(False)
+    average.n_averaged.fill_(1)  # at 0 torch would take the first weights it sees for the average
+    return average
