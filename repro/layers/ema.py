@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,23 +18,22 @@ Momentum = Callable[[int], float]
 """Share of the old average that is kept after step n = 1, 2, …"""
 
 
-@dataclass(frozen=True)
 class Constant:
     """The same at every step."""
 
-    value: float
+    def __init__(self, value: float) -> None:
+        self.value = value
 
     def __call__(self, step: int) -> float:
         """Momentum of a step."""
         return self.value
 
 
-@dataclass(frozen=True)
 class Cosine:
     """From ``start`` up to 1 after ``steps``, along half a cosine (Grill et al. 2020, BYOL; SoCo)."""
 
-    start: float
-    steps: int
+    def __init__(self, start: float, steps: int) -> None:
+        self.start, self.steps = start, steps
 
     def __call__(self, step: int) -> float:
         """Momentum of a step."""
@@ -43,12 +41,11 @@ class Cosine:
         return 1 - (1 - self.start) * (math.cos(math.pi * progress) + 1) / 2
 
 
-@dataclass(frozen=True)
 class Ramp:
     """From nearly 0 up to ``final``: final · (1 - exp(-n / steps)), so that the first weights are soon forgotten."""
 
-    final: float
-    steps: int
+    def __init__(self, final: float, steps: int) -> None:
+        self.final, self.steps = final, steps
 
     def __call__(self, step: int) -> float:
         """Momentum of a step."""

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.data.augmentations.detr import DetrAugmentation, ResizeShortEdge
-from repro.data.loader import batch, iterations_per_epoch, test_loader, train_loader
+from repro.data.augmentations.multi_scale import MultiScale
+from repro.data.augmentations.rtdetr import RTDETRAugmentation
+from repro.data.loader import Phases, batch, iterations_per_epoch, test_loader, train_loader
 from repro.data.mapper import InferenceMapper, TrainMapper
 from repro.errors import DataError
 
@@ -62,6 +64,23 @@ def test_cached_images_change_nothing(smoke, expected, workers):
     cached = mapper(cache_images=True)
     assert take(train_loader(smoke, cached, total_batch_size=4, seed=3, workers=workers), 9) == expected
     assert len(cached.reader._images) == len(smoke)
+
+
+def two_phases() -> Phases:
+    strong = TrainMapper(RTDETRAugmentation((64, 64)))
+    plain = TrainMapper(RTDETRAugmentation((48, 48), photometric=0.0, zoom_out=0.0, iou_crop=0.0))
+    return Phases(strong, MultiScale([32, 64, 96, 128, 160]), plain, late_from=4)
+
+
+def test_a_training_of_two_phases(smoke):
+    """Batches of one side each until the last phase, and the same whoever loads them and wherever one starts."""
+    expected = take(train_loader(smoke, two_phases(), total_batch_size=4, seed=3), 6)
+    sides = [{shape[1:] for *_, shape in samples} for samples in expected]
+    assert all(len(found) == 1 for found in sides)
+    assert sides[4:] == [{(48, 48)}] * 2 and len({side for found in sides[:4] for side in found}) > 1
+    assert take(train_loader(smoke, two_phases(), total_batch_size=4, seed=3, workers=2), 6) == expected
+    resumed = train_loader(smoke, two_phases(), total_batch_size=4, seed=3, start_iteration=3)
+    assert take(resumed, 3) == expected[3:]
 
 
 def test_global_random_states_neither_matter_nor_change(smoke, expected):

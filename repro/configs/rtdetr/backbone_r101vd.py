@@ -2,10 +2,9 @@
 
 from repro.configs.scales import combine
 
-from .backbone_r18vd import data, encoder, model, optimizer, run, train
-from .backbone_r18vd import scales as smaller_scales
+from .backbone_r18vd import data, encoder, model, optimizer, run, scales, train
 
 encoder.url = "https://github.com/lyuwenyu/storage/releases/download/v0.1/ResNet101_vd_ssld_pretrained_from_paddle.pth"
 model.backbone.depth = 101
 
-scales = combine(smaller_scales, {"small": {"model.backbone.depth": 101, "model.backbone.width": 8}})
+scales = combine(scales, {"small": {"model.backbone.depth": 101, "model.backbone.width": 8}})

@@ -2,12 +2,11 @@
 
 from repro.configs.scales import combine
 
-from .backbone_r18vd import data, encoder, model, optimizer, run, train
-from .backbone_r18vd import scales as smaller_scales
+from .backbone_r18vd import data, encoder, model, optimizer, run, scales, train
 
 encoder.url = (
     "https://github.com/lyuwenyu/storage/releases/download/v0.1/ResNet50_vd_ssld_v2_pretrained_from_paddle.pth"
 )
 model.backbone.depth = 50
 
-scales = combine(smaller_scales, {"small": {"model.backbone.depth": 50, "model.backbone.width": 8}})
+scales = combine(scales, {"small": {"model.backbone.depth": 50, "model.backbone.width": 8}})

@@ -2,8 +2,7 @@
 
 from repro.configs.scales import combine, without
 
-from .rtdetr_r50vd import data, init, model, optimizer, run, train
-from .rtdetr_r50vd import scales as smaller_scales
+from .rtdetr_r50vd import data, init, model, optimizer, run, scales, train
 
 model.backbone.depth = 101
 model.neck.embed_dim = 384
@@ -17,7 +16,7 @@ optimizer.groups = {
 }
 
 scales = combine(
-    without(smaller_scales, "optimizer.groups.norm and bias.lr"),
+    without(scales, "optimizer.groups.norm and bias.lr"),
     {
         "small": {
             "model.neck.embed_dim": 96,

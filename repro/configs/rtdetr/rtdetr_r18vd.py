@@ -6,8 +6,7 @@ too.
 
 from repro.configs.scales import combine, without
 
-from .rtdetrv2_r18vd import data, init, model, optimizer, run, train
-from .rtdetrv2_r18vd import scales as v2_scales
+from .rtdetrv2_r18vd import data, init, model, optimizer, run, scales, train
 
 # v1's names of these norms do not say so, and its pattern misses their weights, which are decayed.
 NORM_AND_BIAS = r"^(?!backbone)(.*bias|(?!neck\.input_proj|transformer\.queries\.enc_output).*norm)"
@@ -24,7 +23,7 @@ optimizer.groups = {
 }
 
 scales = combine(
-    without(v2_scales, "optimizer.groups.norm.lr", "train.warmup_iterations"),
+    without(scales, "optimizer.groups.norm.lr", "train.warmup_iterations"),
     {
         "small": {
             "optimizer.groups.backbone.lr": 5e-4,

@@ -3,8 +3,7 @@
 from repro.configs.scales import without
 
 from .rtdetr_r18vd import NORM_AND_BIAS
-from .rtdetrv2_r34vd import data, init, model, optimizer, run, train
-from .rtdetrv2_r34vd import scales as v2_scales
+from .rtdetrv2_r34vd import data, init, model, optimizer, run, scales, train
 
 model.transformer.version = 1
 data.policy = "constant"
@@ -17,4 +16,4 @@ optimizer.groups = {
     "norm and bias": dict(pattern=NORM_AND_BIAS, lr=1e-4, weight_decay=0.0),
 }
 
-scales = without(v2_scales, "train.warmup_iterations")
+scales = without(scales, "train.warmup_iterations")

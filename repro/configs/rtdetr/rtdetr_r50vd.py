@@ -2,10 +2,9 @@
 
 from repro.configs.scales import without
 
-from .rtdetr_r50vd_m import data, init, model, optimizer, run, train
-from .rtdetr_r50vd_m import scales as smaller_scales
+from .rtdetr_r50vd_m import data, init, model, optimizer, run, scales, train
 
 model.neck.expansion = 1.0
 model.transformer.eval_layers = None
 
-scales = without(smaller_scales, "model.transformer.eval_layers")
+scales = without(scales, "model.transformer.eval_layers")

@@ -3,8 +3,7 @@
 from repro.configs.scales import combine, without
 
 from .rtdetr_r18vd import NORM_AND_BIAS
-from .rtdetrv2_r50vd_m import data, init, model, optimizer, run, train
-from .rtdetrv2_r50vd_m import scales as v2_scales
+from .rtdetrv2_r50vd_m import data, init, model, optimizer, run, scales, train
 
 model.transformer.version = 1
 data.policy = "constant"
@@ -17,6 +16,6 @@ optimizer.groups = {
 }
 
 scales = combine(
-    without(v2_scales, "optimizer.groups.norm.lr", "train.warmup_iterations"),
+    without(scales, "optimizer.groups.norm.lr", "train.warmup_iterations"),
     {"small": {"optimizer.groups.norm and bias.lr": 5e-4}},
 )

@@ -5,8 +5,7 @@ The released file of this row is most likely v1's (see the table's note), so no 
 
 from repro.configs.scales import combine
 
-from .rtdetrv2_r50vd import data, init, model, optimizer, run, train
-from .rtdetrv2_r50vd import scales as smaller_scales
+from .rtdetrv2_r50vd import data, init, model, optimizer, run, scales, train
 
 model.backbone.depth = 101
 model.neck.embed_dim = 384
@@ -15,6 +14,6 @@ model.transformer.in_channels = 384
 optimizer.groups.backbone.lr = 1e-6
 
 scales = combine(
-    smaller_scales,
+    scales,
     {"small": {"model.neck.embed_dim": 96, "model.neck.ffn_dim": 256, "model.transformer.in_channels": 96}},
 )

@@ -3,8 +3,7 @@
 from repro.configs.scales import combine, without
 
 from ..common.rtdetr import MULTI_SCALE
-from .rtdetrv2_r18vd import data, init, model, optimizer, run, train
-from .rtdetrv2_r18vd import scales as smaller_scales
+from .rtdetrv2_r18vd import data, init, model, optimizer, run, scales, train
 
 model.backbone.depth = 34
 model.transformer.decoder.num_layers = 4
@@ -16,7 +15,7 @@ optimizer.groups = {  # Table 1: 5e-5 for the backbone
 }
 
 scales = combine(
-    without(smaller_scales, "optimizer.groups.norm.lr"),
+    without(scales, "optimizer.groups.norm.lr"),
     {
         "small": {
             "model.transformer.decoder.num_layers": 3,

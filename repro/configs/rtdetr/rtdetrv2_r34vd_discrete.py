@@ -5,8 +5,7 @@ Starts from the average weights of `rtdetrv2_r34vd.py`; the layers that predict 
 
 from repro.configs.scales import combine
 
-from .rtdetrv2_r34vd import data, model, optimizer, run, train
-from .rtdetrv2_r34vd import scales as grid_scales
+from .rtdetrv2_r34vd import data, model, optimizer, run, scales, train
 
 init = {"train": {"drop": []}}
 model.transformer.decoder.mode = "discrete"
@@ -14,7 +13,7 @@ train.epochs = 12
 data.policies.released.late_epochs = 2
 
 scales = combine(
-    grid_scales,
+    scales,
     {
         "small": {"train.iterations": 1000},
         "tiny": {"train.iterations": 150},

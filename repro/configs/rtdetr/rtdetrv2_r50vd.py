@@ -2,12 +2,11 @@
 
 from repro.configs.scales import combine, without
 
-from .rtdetrv2_r50vd_m import data, init, model, optimizer, run, train
-from .rtdetrv2_r50vd_m import scales as smaller_scales
+from .rtdetrv2_r50vd_m import data, init, model, optimizer, run, scales, train
 
 model.neck.expansion = 1.0
 model.transformer.eval_layers = None
 train.epochs = 72
 data.policies.released.late_epochs = 1
 
-scales = without(smaller_scales, "model.transformer.eval_layers")
+scales = without(scales, "model.transformer.eval_layers")

@@ -5,8 +5,7 @@ Lv et al. 2024, Table 2: expect 51.9 AP on val2017. Table 1 leaves this size out
 
 from repro.configs.scales import combine, without
 
-from .rtdetrv2_r34vd import data, init, model, optimizer, run, train
-from .rtdetrv2_r34vd import scales as smaller_scales
+from .rtdetrv2_r34vd import data, init, model, optimizer, run, scales, train
 
 model.backbone.depth = 50
 model.backbone.freeze_at = 0  # the stem
@@ -21,7 +20,7 @@ optimizer.groups = {
 train.epochs = 84  # "7x" in the released configuration
 
 scales = combine(
-    without(smaller_scales, "optimizer.groups.backbone norm.lr", "optimizer.groups.norm and bias.lr"),
+    without(scales, "optimizer.groups.backbone norm.lr", "optimizer.groups.norm and bias.lr"),
     {
         "small": {
             "model.backbone.width": 8,

@@ -5,8 +5,7 @@ Starts from the average weights of `rtdetrv2_r50vd_m.py`; the layers that predic
 
 from repro.configs.scales import combine
 
-from .rtdetrv2_r50vd_m import data, model, optimizer, run, train
-from .rtdetrv2_r50vd_m import scales as grid_scales
+from .rtdetrv2_r50vd_m import data, model, optimizer, run, scales, train
 
 init = {"train": {"drop": []}}
 model.transformer.decoder.mode = "discrete"
@@ -14,7 +13,7 @@ train.epochs = 36  # "3x" in the released configuration; Sec. 3.1 says 1x, 12 ep
 data.policies.released.late_epochs = 3
 
 scales = combine(
-    grid_scales,
+    scales,
     {
         "small": {"train.iterations": 1000},
         "tiny": {"train.iterations": 150},
