@@ -33,7 +33,7 @@ struct Forward {
   Sizes sizes;
   Samples<T> samples;
   Mode mode;
-  bool prefetch;  // the values do not fit into the cache, and queries are many
+  const std::int32_t* order;  // in which an image's queries are visited; null for the natural order
   const T* value;
   const T* locations;
   const T* weights;
@@ -45,6 +45,7 @@ struct Backward {
   Sizes sizes;
   Samples<T> samples;
   Mode mode;
+  const std::int32_t* order;
   const T* grad_output;
   const T* value;
   const T* locations;
@@ -57,7 +58,7 @@ struct Backward {
 // Scratch is memory of one thread, of at least scratch_bytes(sizes) bytes, aligned to 64.
 template <class T>
 struct Kernels {
-  // Outputs of the queries [first, last), counted over all images.
+  // Outputs of the visits [first, last), counted over all images.
   void (*forward)(const Forward<T>&, std::int64_t first, std::int64_t last, void* scratch);
   // All gradients that the heads [first, last) of one image cause.
   void (*backward)(const Backward<T>&, std::int64_t image, std::int64_t first, std::int64_t last, void* scratch);
@@ -65,7 +66,7 @@ struct Kernels {
 
 inline std::int64_t padded(std::int64_t samples) { return (samples + 15) / 16 * 16; }
 
-// The backward pass plans 4 tokens and 16 numbers a sample; the forward pass twice 4 and 4, which is less.
+// The backward pass plans 4 tokens and 16 numbers a sample; the forward pass less.
 inline std::int64_t scratch_bytes(const Sizes& sizes) {
   return padded(sizes.samples()) * (4 * sizeof(std::int32_t) + 16 * sizeof(double));
 }

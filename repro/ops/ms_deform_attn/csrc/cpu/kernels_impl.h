@@ -214,10 +214,10 @@ inline void for_tiles(std::int64_t channels, const Body& body) {
   if (channel < channels) body.template operator()<0>(channel);
 }
 
-// One head's weighted sum, for a tile of `vectors` vectors of channels. `next` is the plan of the next query.
-template <class T, int vectors, int corners, bool prefetch>
-inline void gather(const Plan<T>& plan, const Plan<T>& next, std::int64_t first, std::int64_t last, const T* base,
-                   std::int64_t stride, const T* next_base, T* output) {
+// One head's weighted sum, for a tile of `vectors` vectors of channels.
+template <class T, int vectors, int corners>
+inline void gather(const Plan<T>& plan, std::int64_t first, std::int64_t last, const T* base, std::int64_t stride,
+                   T* output) {
   // So many independent sums that additions need not wait for one another.
   constexpr int sets = vectors >= 8 ? 1 : vectors == 4 ? 2 : 4;
   Vector<T> sum[sets][vectors] = {};
@@ -225,10 +225,6 @@ inline void gather(const Plan<T>& plan, const Plan<T>& next, std::int64_t first,
 #pragma GCC unroll 4
     for (int k = 0; k < corners; ++k) {
       const T* from = base + plan.token[k][i] * stride;
-      if constexpr (prefetch) {
-        const char* coming = reinterpret_cast<const char*>(next_base + next.token[k][i] * stride);
-        for (int line = 0; line < vectors * REPRO_VECTOR_BYTES; line += 64) __builtin_prefetch(coming + line);
-      }
       const T weight = plan.weight[k][i];
       for (int v = 0; v < vectors; ++v) sum[k % sets][v] += weight * load(from + v * lanes<T>);
     }
@@ -252,36 +248,24 @@ inline void gather_rest(const Plan<T>& plan, std::int64_t first, std::int64_t la
   }
 }
 
-template <class T, int corners, bool prefetch>
+template <class T, int corners>
 void forward_with(const Forward<T>& call, std::int64_t first, std::int64_t last, void* scratch) {
   const Sizes& sizes = call.sizes;
   const std::int64_t samples = sizes.samples(), stride = sizes.width();
-  Plan<T> plan = Plan<T>::in(scratch, samples, false), next = plan;
-  if constexpr (prefetch) next = Plan<T>::in(scratch, samples, false);
-  const auto plan_query = [&](const Plan<T>& into, std::int64_t query) {
-    make_plan<T, false>(into, call.samples, call.mode, 0, samples, call.locations + query * samples * 2,
+  const Plan<T> plan = Plan<T>::in(scratch, samples, false);
+  for (std::int64_t visit = first; visit < last; ++visit) {
+    const std::int64_t image = visit / sizes.queries, begin = image * sizes.queries;
+    const std::int64_t query = call.order ? begin + call.order[visit - begin] : visit;
+    const T* base = call.value + image * sizes.tokens * stride;
+    make_plan<T, false>(plan, call.samples, call.mode, 0, samples, call.locations + query * samples * 2,
                         call.weights + query * samples);
-  };
-  const auto image = [&](std::int64_t query) { return call.value + query / sizes.queries * sizes.tokens * stride; };
-  if constexpr (prefetch) plan_query(next, first);
-  for (std::int64_t query = first; query < last; ++query) {
-    const T *base = image(query), *next_base = base;
-    if constexpr (prefetch) {
-      std::swap(plan, next);
-      const std::int64_t coming = std::min(query + 1, last - 1);
-      plan_query(next, coming);
-      next_base = image(coming);
-    } else {
-      plan_query(plan, query);
-    }
     for (std::int64_t head = 0; head < sizes.heads; ++head) {
       const std::int64_t from = head * sizes.points, to = from + sizes.points, offset = head * sizes.channels;
       T* output = call.output + query * stride + offset;
       for_tiles<T>(sizes.channels, [&]<int vectors>(std::int64_t channel) {
         const T* here = base + offset + channel;
         if constexpr (vectors > 0) {
-          gather<T, vectors, corners, prefetch>(plan, next, from, to, here, stride, next_base + offset + channel,
-                                                output + channel);
+          gather<T, vectors, corners>(plan, from, to, here, stride, output + channel);
         } else {
           gather_rest<T, corners>(plan, from, to, here, stride, sizes.channels - channel, output + channel);
         }
@@ -292,9 +276,8 @@ void forward_with(const Forward<T>& call, std::int64_t first, std::int64_t last,
 
 template <class T>
 void forward(const Forward<T>& call, std::int64_t first, std::int64_t last, void* scratch) {
-  if (call.mode != Mode::bilinear) return forward_with<T, 1, false>(call, first, last, scratch);
-  if (call.prefetch) return forward_with<T, 4, true>(call, first, last, scratch);
-  forward_with<T, 4, false>(call, first, last, scratch);
+  if (call.mode == Mode::bilinear) return forward_with<T, 4>(call, first, last, scratch);
+  forward_with<T, 1>(call, first, last, scratch);
 }
 
 // Adds weight * grad_output to the pixels that were read, and leaves in `dots` the product of each of those pixels with
@@ -374,7 +357,8 @@ void backward_with(const Backward<T>& call, std::int64_t image, std::int64_t fir
   for (auto& dot : dots) dot = Plan<T>::template take<T>(scratch, padded(samples));
   const T* value = call.value + image * sizes.tokens * stride;
   T* grad_value = call.grad_value + image * sizes.tokens * stride;
-  for (std::int64_t query = image * sizes.queries; query < (image + 1) * sizes.queries; ++query) {
+  for (std::int64_t visit = 0; visit < sizes.queries; ++visit) {
+    const std::int64_t query = image * sizes.queries + (call.order ? call.order[visit] : visit);
     const T* weights = call.weights + query * samples;
     T* grad_weights = call.grad_weights + query * samples;
     make_plan<T, true>(plan, call.samples, call.mode, from, to, call.locations + query * samples * 2, weights);
