@@ -271,9 +271,7 @@ def page(threads: Sequence[int], rounds: int) -> list[str]:
         lines.append(text)
 
     say("# Multi-scale deformable attention on the CPU\n")
-    say(
-        f"{cpu_name()}, torch {torch.__version__}. float32, batch 1, 8 heads of 32 channels; medians of {rounds} rounds."
-    )
+    say(f"{cpu_name()}, torch {torch.__version__}. float32, batch 1, 8 heads of 32 channels; {rounds} rounds.")
     say("Made by `benchmarks/perf/ms_deform_attn.py`, which says what the columns are; above 1, ours is faster.\n")
     torch.set_num_threads(1)
     measured = rates()
@@ -285,8 +283,8 @@ def page(threads: Sequence[int], rounds: int) -> list[str]:
         for count in threads:
             torch.set_num_threads(count)
             say(row(case, count, measure(case, rounds)))
-    say("\nPeak extra memory, one thread, MiB (the process's high-water mark above what the inputs hold; 'least' is what "
-        "must exist: the output, or the output and three gradients):\n")  # fmt: skip
+    say("\nPeak extra memory in MiB, one thread: the process's high-water mark above what the inputs hold. 'Least' is")
+    say("what must exist: the output, or the output and three gradients.\n")
     say("| case | ours: fwd | least | fwd+bwd | least | grid_sample: fwd | fwd+bwd |")
     say("|---|---|---|---|---|---|---|")
     for index in (0, 2):

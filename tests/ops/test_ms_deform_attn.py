@@ -1,10 +1,20 @@
+"""What multi-scale deformable attention is: cases worked by hand, which every implementation must meet."""
+
 import pytest
 import torch
 from torch.autograd import gradcheck
 
-from repro.ops.ms_deform_attn import level_starts, ms_deform_attn
+from repro.ops.ms_deform_attn import MODES, implementation, level_starts, ms_deform_attn, native
 
 SHAPES = [(2, 3), (1, 2)]  # 6 and 2 tokens
+
+
+@pytest.fixture(params=["reference", "native"], autouse=True)
+def each_implementation(request):
+    if request.param == "native" and not native.serves("cpu", torch.float32):
+        pytest.skip("the operator is not built: repro ops build")
+    with implementation(request.param):
+        yield
 
 
 def call(value, locations, weights, points=(1, 1), mode="bilinear", shapes=SHAPES, starts=None):
@@ -41,15 +51,24 @@ def test_discrete_by_hand(mode, first):
     assert call(ramp(), locations, weights, mode=mode).item() == pytest.approx(0.25 * first + 0.75 * 10)
 
 
-def test_discrete_passes_no_gradient_to_locations():
+@pytest.mark.parametrize("mode", ["discrete", "discrete_per_axis"])
+def test_discrete_passes_no_gradient_to_locations(mode):
     value, locations = ramp().requires_grad_(), torch.rand(1, 4, 1, 2, 2, requires_grad=True)
     weights = torch.rand(1, 4, 1, 2, requires_grad=True)
-    output = call(value, locations, weights, mode="discrete")
+    output = call(value, locations, weights, mode=mode)
     value_grad, weight_grad, location_grad = torch.autograd.grad(
         output.sum(), (value, weights, locations), allow_unused=True
     )
     assert location_grad is None
     assert value_grad.abs().sum() > 0 and weight_grad.abs().sum() > 0
+
+
+def test_discrete_on_tall_maps_stays_in_its_row():
+    # 3 high, 1 wide: the published code would clamp the column at 2, two rows further on.
+    locations = torch.tensor([[5.0, 0.0]]).view(1, 1, 1, 1, 2)
+    value = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    output = call(value, locations, torch.ones(1, 1, 1, 1), (1,), "discrete", [(3, 1)])
+    assert output.item() == 1.0
 
 
 def test_agrees_with_a_plain_loop_for_unequal_points():
@@ -70,7 +89,7 @@ def test_agrees_with_a_plain_loop_for_unequal_points():
     torch.testing.assert_close(output, expected.flatten(2))
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "discrete"])
+@pytest.mark.parametrize("mode", MODES)
 def test_gradients(mode):
     torch.manual_seed(0)
     value = torch.randn(1, 8, 2, 2, dtype=torch.float64, requires_grad=True)
@@ -81,7 +100,46 @@ def test_gradients(mode):
     assert gradcheck(lambda *tensors: call(*tensors, mode=mode), (value, locations, weights))
 
 
-def test_half_precision_values_keep_exact_locations():
+@pytest.mark.parametrize("mode", MODES)
+def test_locations_far_outside_and_not_finite(mode):
+    bad = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 40.0, -40.0])
+    locations = torch.stack([bad, torch.full_like(bad, 0.5)], -1).view(1, 7, 1, 1, 2).requires_grad_()
+    value = torch.tensor([1.0, 2.0, 4.0, 8.0]).view(1, 4, 1, 1).requires_grad_()
+    output = call(value, locations, torch.ones(1, 7, 1, 1), (1,), mode, [(2, 2)]).flatten()
+    output[3:].sum().backward()  # no crash; what comes of the first three is nobody's business
+    if mode == "bilinear":
+        assert output[:3].isnan().all()  # as grid_sample has it: what diverged must be seen
+        assert output[3:].tolist() == [0, 0, 0, 0]
+    else:  # y = 0.5 · 2 + 0.5 reads the second row: 4 and 8
+        assert output[[1, 3, 5]].tolist() == [8, 8, 8]
+        assert output[[0, 2, 4, 6]].tolist() == [4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("empty", ["images", "queries", "heads", "channels", "points", "tokens"])
+def test_nothing_to_do(mode, empty):
+    batch, queries, heads, channels = (0 if empty == name else 2 for name in ("images", "queries", "heads", "channels"))
+    points, shapes = (0, 0) if empty == "points" else (1, 2), [(0, 3), (1, 0)] if empty == "tokens" else SHAPES
+    value = torch.rand(batch, sum(h * w for h, w in shapes), heads, channels, requires_grad=True)
+    locations = torch.rand(batch, queries, heads, sum(points), 2, requires_grad=True)
+    weights = torch.rand(batch, queries, heads, sum(points), requires_grad=True)
+    output = call(value, locations, weights, points, mode, shapes)
+    assert output.shape == (batch, queries, heads * channels) and not output.any()
+    output.sum().backward()
+    assert value.grad is None or not value.grad.any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_level_without_pixels_or_without_points_is_passed_over(mode):
+    value, locations, weights = ramp()[:, :6], torch.rand(1, 4, 1, 3, 2), torch.rand(1, 4, 1, 3)
+    output = call(value, locations, weights, (1, 2, 0), mode, [(2, 3), (0, 5), (0, 0)])
+    alone = call(value, locations[:, :, :, :1].contiguous(), weights[..., :1].contiguous(), (1,), mode, [(2, 3)])
+    torch.testing.assert_close(output, alone)
+
+
+def test_half_precision_values_keep_exact_locations(request):
+    if "native" in request.node.name:
+        pytest.skip("on a CPU values in 16 bits are the reference's")
     torch.manual_seed(0)
     shapes = [(40, 40)]
     value, locations = torch.randn(1, 1600, 1, 4), torch.rand(1, 64, 1, 1, 2)
@@ -113,3 +171,31 @@ def test_arguments_that_do_not_fit_are_named(change, message):
     options = {name: value for name, value in change.items() if name not in GOOD}
     with pytest.raises(ValueError, match=message):
         call(torch.rand(sizes["value"]), torch.rand(sizes["locations"]), torch.rand(sizes["weights"]), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error", "message"),
+    [
+        ("value", lambda x: x.int(), TypeError, r"value, of shape \[1, 8, 1, 1\], is int32; .* float64 or float32"),
+        ("locations", lambda x: x.half(), TypeError, r"sampling_locations, .* is float16; .* expected float32"),
+        ("weights", lambda x: x.double(), TypeError, r"attention_weights, .* is float64; .* expected float32"),
+        ("locations", lambda x: x.to("meta"), ValueError, r"sampling_locations, .* is on meta; expected cpu"),
+        (
+            "weights",
+            lambda x: x.as_strided(x.shape, (8, 1, 8, 4)),
+            ValueError,
+            r"attention_weights, .* has strides \[8, 1, 8, 4\]",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(name, change, error, message):
+    tensors = {name: torch.rand(size) for name, size in GOOD.items()}
+    tensors[name] = change(tensors[name])
+    with pytest.raises(error, match=message):
+        call(*tensors.values())
+
+
+def test_sizes_may_be_tensors():
+    locations, weights = torch.rand(1, 4, 1, 2, 2), torch.rand(1, 4, 1, 2)
+    output = call(ramp(), locations, weights, shapes=torch.tensor(SHAPES), starts=torch.tensor([0, 6]))
+    torch.testing.assert_close(output, call(ramp(), locations, weights))

@@ -14,7 +14,9 @@ half a pixel beyond the nearest one, as its published weights were tuned with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,15 +37,17 @@ def ms_deform_attn(
     locations = sampling_locations.permute(0, 2, 3, 1, 4).flatten(0, 1).split(points, dim=1)
     weights = attention_weights.permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(1).to(value.dtype).split(points, dim=2)
     batch, queries, heads = sampling_locations.shape[:3]
-    output = value.new_zeros(batch * heads, value.shape[3], queries)
+    terms = []
     for (height, width), count, level, where, weight in zip(
         spatial_shapes, points, levels, locations, weights, strict=True
     ):
         if count and height and width and queries:
             feature_map = level.unflatten(2, (height, width))
             sampled = _bilinear(feature_map, where) if mode == "bilinear" else _discrete(feature_map, where, mode)
-            output = output + (sampled * weight).sum(2)
-    return output.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2).contiguous()
+            terms.append((sampled * weight).sum(2))
+    if not terms:  # zeros, and connected: a loss may still be derived
+        return value[:, :0].sum(1).flatten(1).unsqueeze(1).repeat(1, queries, 1)
+    return reduce(torch.add, terms).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2).contiguous()
 
 
 def _bilinear(feature_map: Tensor, locations: Tensor) -> Tensor:
