@@ -15,6 +15,7 @@ from repro.cli import (
     comparing,
     data,
     diagnosis,
+    drawing,
     importing,
     launching,
     nightly,
@@ -72,5 +73,7 @@ def repro(
     """Declare a paper's table, run it here or on SLURM, and set what was measured beside what was printed."""
 
 
-for verbs in (tables, planning, launching, watching, comparing, importing, records, nightly, data, ops, diagnosis):
+for verbs in (
+    tables, planning, launching, watching, comparing, drawing, importing, records, nightly, data, ops, diagnosis,
+):  # fmt: skip
     verbs.register(app)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from repro.cli import names, output, plan_files
 from repro.cli.names import Selection
-from repro.errors import ClusterError, LaunchError
+from repro.errors import ClusterError, FigureError, LaunchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +48,8 @@ def compare(
         ReproError: see `repro.diff`.
     """
     table = names.load_table(name)
+    if not table.metric:
+        raise FigureError(f"{table.name} has no numbers to compare; draw it: repro figure {table.name}")
     selection = names.select(table, rows, columns, seeds)
     place = None if results is None else Path(results)
     plan = _plan(table, names.scale(scale), selection, place)

@@ -21,6 +21,11 @@ def tables(incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete) or name.partition("/")[2].startswith(incomplete)]
 
 
+def figures(incomplete: str) -> list[str]:
+    """As ``tables``, of what is drawn."""
+    return [name for name in tables(incomplete) if name.partition("/")[2].startswith("figure")]
+
+
 def addresses(incomplete: str) -> list[str]:
     """Tables, and behind a whole table's name its rows, then its columns."""
     known = tables("")

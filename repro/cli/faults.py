@@ -69,7 +69,9 @@ def find(tables: Iterable[str] | None, scales: Iterable[str], cluster: str | Non
     if not report.tables:
         report.faults.append(f"{places.benchmarks()} holds no table: <paper>/table<N>.yaml was looked for.")
     loaded = [report.trying(lambda name=name: table.load(name, places.benchmarks())) for name in report.tables]  # type: ignore[misc]
-    _check_recipes(report, [one for one in loaded if one is not None], tuple(scales))
+    sound = [one for one in loaded if one is not None]
+    _check_recipes(report, sound, tuple(scales))
+    _check_drawings(report, sound)
     if tables is None:
         _check_clusters(report)
         _check_nightly(report, {one.name: one for one in loaded if one is not None}, places.benchmarks() / "nightly")
@@ -88,6 +90,15 @@ def _check_recipes(report: Report, tables: list[Table], scales: tuple[str, ...])
         for scale in scales:
             report.plans += 1
             report.trying(lambda table=table, scale=scale: planning.plan(table, resolve, scale))  # type: ignore[misc]
+
+
+def _check_drawings(report: Report, tables: list[Table]) -> None:
+    """Check what figures set for their kinds of drawing; only a figure makes this import the drawings."""
+    for table in tables:
+        if table.drawing is not None:
+            from repro import figures
+
+            report.trying(lambda table=table: figures.load(table))  # type: ignore[misc]
 
 
 def _without_data(resolve: Resolve, report: Report) -> Resolve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ from repro.errors import LaunchError
 if TYPE_CHECKING:
     from repro.harness.cluster import Cluster
     from repro.harness.launch import Launched
+    from repro.harness.plan import Plan
     from repro.harness.table import Table
 
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
@@ -78,26 +80,46 @@ def run(
 
     job = _job(table, scale, cluster, names_of=(rows, columns, seeds))
     made = job.planned.part
-    settings: dict[str, Any] = {"records": plan_files.records(), "retry": retry}
-    foreseen = launch.launch(made, job.cluster, dry_run=True, **settings)
     if dry_run:
+        foreseen = launch.launch(made, job.cluster, dry_run=True, records=plan_files.records(), retry=retry)
         _say_foreseen(job, foreseen, as_json)
         return
-    states = launch.status(made, job.cluster, records=plan_files.records(), patient=True)
-    live = sum(one.live for one in states.values())
-    output.remark(_heading(job, foreseen, live))
-    settings |= {"wait": wait, "allow_dirty": allow_dirty or None, "entry": launch.ENTRY}
-    try:
-        with progress.display(len(foreseen.todo) + live, on_terminal=sys.stderr.isatty()) as shown:
-            launched = launch.launch(made, job.cluster, on_event=shown, **settings)
-    except KeyboardInterrupt:
-        launched = launch.Launched(todo=foreseen.todo, interrupted=True)
+    launched = start(made, job.cluster, job.named, retry=retry, wait=wait, allow_dirty=allow_dirty)
     code = INTERRUPTED if launched.interrupted else 0 if launched.ok else 1
     if as_json:
         output.say_json(job.about | {"exit_code": code} | output.plain(launched))
     else:
         _say_ending(job, launched, left=job.cluster.executor == "slurm" and not wait)
     raise typer.Exit(code)
+
+
+def start(
+    made: Plan,
+    cluster: Cluster,
+    named: str,
+    *,
+    retry: bool = False,
+    wait: bool = False,
+    allow_dirty: bool = False,
+) -> Launched:
+    """Start what a plan lacks, and show how it goes; ``named`` is the cluster as it was typed.
+
+    Raises:
+        LaunchError: the code has uncommitted changes, or the queue refuses.
+    """
+    from repro.harness import launch
+
+    settings: dict[str, Any] = {"records": plan_files.records(), "retry": retry}
+    foreseen = launch.launch(made, cluster, dry_run=True, **settings)
+    states = launch.status(made, cluster, records=plan_files.records(), patient=True)
+    live = sum(one.live for one in states.values())
+    output.remark(_heading(made, named, foreseen, live))
+    settings |= {"wait": wait, "allow_dirty": allow_dirty or None, "entry": launch.ENTRY}
+    try:
+        with progress.display(len(foreseen.todo) + live, on_terminal=sys.stderr.isatty()) as shown:
+            return launch.launch(made, cluster, on_event=shown, **settings)
+    except KeyboardInterrupt:
+        return launch.Launched(todo=foreseen.todo, interrupted=True)
 
 
 def _job(
@@ -114,7 +136,13 @@ def _job(
     chosen = names.scale(scale)
     if scale is None:
         _refuse_by_accident(chosen, where)
-    return Job(declared, plan_files.make(declared, chosen, selection), selection, where, names.cluster_name(cluster))
+    planned = plan_files.make(declared, chosen, selection)
+    if declared.drawing is not None:
+        from repro import figures
+
+        kept = figures.keep(planned.part, figures.load(declared))
+        planned = planned._replace(part=dataclasses.replace(planned.part, keep=kept))
+    return Job(declared, planned, selection, where, names.cluster_name(cluster))
 
 
 def _refuse_by_accident(scale: str, where: Cluster) -> None:
@@ -130,22 +158,21 @@ def _refuse_by_accident(scale: str, where: Cluster) -> None:
         )
 
 
-def _heading(job: Job, foreseen: Launched, live: int = 0) -> str:
-    made = job.planned.part
+def _heading(made: Plan, named: str, foreseen: Launched, live: int = 0) -> str:
     done = len(made.stages) - live - len(foreseen.todo) - len(foreseen.failed) - len(foreseen.blocked)
     counts = f"{output.counted(len(made.stages), 'stage')}, {len(foreseen.todo)} to run"
     counts += f", {live} running or queued" if live else ""
     counts += f", {done} done or not needed" if done else ""
     counts += f", {len(foreseen.failed)} failed before (--retry starts them again)" if foreseen.failed else ""
     counts += f", {len(foreseen.blocked)} behind those" if foreseen.blocked else ""
-    return f"{made.table} at scale {made.scale} on {job.named}: {counts}"
+    return f"{made.table} at scale {made.scale} on {named}: {counts}"
 
 
 def _say_foreseen(job: Job, foreseen: Launched, as_json: bool) -> None:
     if as_json:
         output.say_json(job.about | output.plain(foreseen))
         return
-    output.say(_heading(job, foreseen))
+    output.say(_heading(job.planned.part, job.named, foreseen))
     for word, found in (("run", foreseen.todo), ("failed", foreseen.failed), ("blocked", foreseen.blocked)):
         for signature, reason in found.items():
             output.say(f"  {word:7} {signature}  {job.planned.part.stages[signature].label}: {reason}")
@@ -161,6 +188,8 @@ def _say_ending(job: Job, launched: Launched, *, left: bool) -> None:
         output.remark(f"  {job.command('run')}")
     elif left:
         _say_left(job, launched)
+    elif job.table.drawing is not None:
+        output.say(f"Next: {job.command('figure')}")
     else:
         _say_comparison(job)
         output.say(f"\nNext: {_next(job, launched)}")

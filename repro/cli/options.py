@@ -16,6 +16,9 @@ from repro.cli import complete, output
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="detreg/table5, or table5 alone.", autocompletion=complete.tables)
 ]
+Figure = Annotated[
+    str, typer.Argument(metavar="FIGURE", help="detreg/figure5, or figure5 alone.", autocompletion=complete.figures)
+]
 Tables = Annotated[
     list[str] | None,
     typer.Argument(metavar="[TABLE]...", help="Tables; all by default.", autocompletion=complete.tables),
@@ -81,7 +84,7 @@ Results = Annotated[
     typer.Option(
         "--results",
         metavar="DIR",
-        help="Folder of plans, records and tables. Default: $REPRO_RESULTS, else results/.",
+        help="Folder of plans, records, tables and figures. Default: $REPRO_RESULTS, else results/.",
         callback=_override("REPRO_RESULTS"),
     ),
 ]

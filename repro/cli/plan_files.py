@@ -33,6 +33,13 @@ def records() -> Path:
     return places.results() / "records"
 
 
+def figures() -> Path:
+    """Return where figures are drawn."""
+    from repro.harness import places
+
+    return places.results() / "figures"
+
+
 def resolver() -> Resolve:
     """Return the engine's function that resolves recipes; equal questions are asked once."""
     from repro.engine.config import resolve

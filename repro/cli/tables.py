@@ -1,4 +1,4 @@
-"""`repro list`, `show` and `check`: what is declared, as printed, and what is wrong with it."""
+"""`repro list`, `show` and `check`: what tables and figures are declared, as printed, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from repro.cli import faults, names, options, output, plan_files
 from repro.errors import ReproError, TableError
 
 if TYPE_CHECKING:
-    from repro.harness.table import Column, Row, Table
+    from repro.harness.table import Column, Drawing, Row, Table
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def list_(
     results: options.Results = None,
     as_json: options.Json = False,
 ) -> None:
-    """List all tables, with how many of their cells are done at each scale.
+    """List all tables and figures, with how many of their cells are done at each scale.
 
     A cell counts with each of its seeds. Only plan files and the names of records are looked at.
     """
@@ -84,6 +84,8 @@ def show(table: options.Table, as_json: options.Json = False) -> None:
         return
     output.say(f"{declared.name}: {declared.title}")
     output.say(_source(declared))
+    if declared.drawing is not None:
+        output.say(f"  {_drawn(declared.drawing)}")
     output.show(_printed(declared))
     for line in _notes(declared):
         output.say(line)
@@ -111,8 +113,15 @@ def _as_json(declared: Table) -> dict[str, Any]:
 def _source(declared: Table) -> str:
     paper = declared.paper
     parts = [f"arXiv:{paper.arxiv}" if paper.arxiv else "", f"Table {paper.table}" if paper.table else ""]
+    parts += [f"Figure {paper.figure}" if paper.figure else ""]
     parts += [f"as of {paper.as_of}" if paper.as_of else "", output.counted(paper.runs, "run") if paper.runs else ""]
-    return "  " + ", ".join([*filter(None, parts), f"metric {declared.metric}", f"gate {declared.gate}"])
+    parts += [f"metric {declared.metric}, gate {declared.gate}"] if declared.metric else []
+    return "  " + ", ".join(filter(None, parts))
+
+
+def _drawn(drawing: Drawing) -> str:
+    settings = ", ".join(f"{name}={value}" for name, value in drawing.settings.items())
+    return f"drawn by repro/figures/{drawing.kind}.py" + (f": {settings}" if settings else "")
 
 
 def _printed(declared: Table) -> Any:

@@ -77,13 +77,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages of a table at a scale, parents first, and the cells that need them."""
+    """All stages of a table at a scale, parents first, and the cells that need them.
+
+    Attributes:
+        keep: Stages whose files are wanted, and not their records only: what a figure is drawn from. Not in the file.
+    """
 
     table: str
     digest: str
     scale: str
     stages: dict[str, Stage]
     cells: tuple[Cell, ...]
+    keep: frozenset[str] = frozenset()
 
     def select(
         self,

@@ -155,8 +155,8 @@ def to_run(plan: Plan, states: Mapping[str, StageState], *, retry: bool = False)
 
     Asked from the end: a cell whose last stage is recorded needs nothing, not even that its parents' files are here;
     one that is not needs each of its parents available, so a recorded parent whose files are elsewhere is run again,
-    and only then. Stages that run or are queued are left alone. Those that failed are started only with ``retry``, and
-    what stands behind them is not.
+    and only then (or when ``plan.keep`` names it). Stages that run or are queued are left alone. Those that failed are
+    started only with ``retry``, and what stands behind them is not.
     """
     reasons: dict[str, str] = {}
     for signature, why in _needed(plan, states).items():
@@ -202,6 +202,7 @@ def _needed(plan: Plan, states: Mapping[str, StageState]) -> dict[str, str]:
     parents = {parent for stage in plan.stages.values() for parent in stage.parents.values()}
     ends = {cell.stages[-1] for cell in plan.cells} | (plan.stages.keys() - parents)
     reasons = {end: _why(states[end]) for end in ends if not states[end].done}
+    reasons |= {sig: _why(states[sig]) for sig in plan.keep if sig in states and states[sig].state != "available"}
     for signature in reversed(plan.stages):
         if signature not in reasons or states[signature].live:
             continue

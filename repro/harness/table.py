@@ -3,6 +3,8 @@
 The folder is the registry: ``benchmarks/<paper>/table<N>.yaml`` is the table ``<paper>/table<N>``. The data classes
 here are what such a file becomes once `repro.harness.table_file` has read and checked it. A cell is the table's stages
 with its row's and its column's settings laid over them.
+
+A figure, ``<paper>/figure<N>``, is a table that is drawn: its cells are what it is drawn from.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from repro.harness import places
 from repro.harness.number import Number
 
 __all__ = [
-    "Accepted", "Claim", "Column", "Gate", "Number", "Paper", "Row", "StageSpec", "Table",
+    "Accepted", "Claim", "Column", "Drawing", "Gate", "Number", "Paper", "Row", "StageSpec", "Table",
     "clashes", "load", "names", "parents_of", "resolve_name",
 ]  # fmt: skip
 
@@ -45,6 +47,7 @@ class Paper:
     title: str = ""
     arxiv: str = ""
     table: str = ""
+    figure: str = ""
     as_of: str = ""
     runs: int | None = None
     source: str = ""
@@ -148,11 +151,19 @@ class Accepted:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How a figure is drawn: ``repro/figures/<kind>.py``, and what the file sets there."""
+
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Table:
-    """A declared table.
+    """A declared table, or a figure.
 
     Attributes:
-        metric: "<file of repro/evaluation>.<key>", for columns that name none.
+        metric: "<file of repro/evaluation>.<key>", for columns that name none; empty for a figure without numbers.
         stages: In order, as the table declares them; cells lay their settings over these.
         accepted: Scale → row id → column id → our own number.
         scales: Scale to its seeds, where they are not the first of the table's.
@@ -176,6 +187,7 @@ class Table:
     accepted: Mapping[str, Mapping[str, Mapping[str, Number]]] = field(default_factory=dict)
     accepted_reasons: tuple[Accepted, ...] = ()
     scales: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    drawing: Drawing | None = None
 
     def row(self, id: str) -> Row:
         """Return the row of that id.
@@ -309,9 +321,10 @@ def load(path_or_name: str | Path, root: Path | None = None) -> Table:
 
 
 def names(root: Path | None = None) -> list[str]:
-    """Return the names of all tables, without opening them: ``<paper>/table<N>``, then ``examples/<name>``."""
+    """Return all names, opening no file: ``<paper>/table<N>``, ``<paper>/figure<N>``, then ``examples/<name>``."""
     root = root or places.benchmarks()
-    papers = [path for path in root.glob("*/table*.yaml") if path.parent.name != "examples"]
+    found = [*root.glob("*/table*.yaml"), *root.glob("*/figure*.yaml")]
+    papers = [path for path in found if path.parent.name != "examples"]
     examples = root.glob("examples/*.yaml")
     return [f"{p.parent.name}/{p.stem}" for group in (papers, examples) for p in sorted(group, key=_natural)]
 
@@ -352,9 +365,9 @@ def _named(items: Mapping[str, Item], id: str, complaint: str) -> Item:
     return items[id]
 
 
-def _natural(path: Path) -> tuple[str, int, str]:
+def _natural(path: Path) -> tuple[str, bool, int, str]:
     digits = "".join(character for character in path.stem if character.isdigit())
-    return path.parent.name, int(digits or 0), path.stem
+    return path.parent.name, path.stem.startswith("figure"), int(digits or 0), path.stem
 
 
 def _laid_over(spec: StageSpec, settings: Mapping[str, Any], kinds: Mapping[str, str]) -> StageSpec:

@@ -99,6 +99,7 @@ class _Reader:
         self.unique("row", self.rows)
         self.unique("column", self.columns)
         self.seeds(own.seeds, ("seeds",), "seeds")
+        self.drawn(own)
         table = Table(
             name=self.name,
             path=self.path,
@@ -118,6 +119,7 @@ class _Reader:
             accepted=self.accepted(own.accepted),
             accepted_reasons=self.reasons(own.accepted_reasons),
             scales=self.scales(own.scales),
+            drawing=None if own.draw is None else own.draw.plain(),
         )
         self.meetings(table)
         self.finish()
@@ -278,6 +280,15 @@ class _Reader:
             self.fault(at, where, f"there is no {noun} {key}. {did_you_mean(key, ids)}")
         return ids.get(key)
 
+    def drawn(self, own: TablePart) -> None:
+        """Check that a figure's kind of drawing exists, and that what is no figure has a metric."""
+        if own.draw is None:
+            if not own.metric:
+                self.fault(("metric",), "", "metric is missing")
+        elif own.draw.kind not in drawings():
+            file, near = f"repro/figures/{own.draw.kind}.py", did_you_mean(own.draw.kind, drawings())
+            self.fault(("draw", "kind"), "draw", f"there is no {file}. {near}")
+
     def claims(self, claims: list[Any]) -> tuple[Claim, ...]:
         made: list[Claim] = []
         for index, content in enumerate(claims):
@@ -373,7 +384,7 @@ class _Reader:
                     if not spec.config:
                         without.setdefault(spec.name, []).append(where)
                 metric = column.metric or table.metric
-                if (row.id, column.id) in runnable and metric.partition(".")[0] not in metrics():
+                if metric and (row.id, column.id) in runnable and metric.partition(".")[0] not in metrics():
                     unknown.add(metric)
         for name, cells in without.items():
             more = f" (and {len(cells) - 1} more)" if len(cells) > 1 else ""
@@ -388,6 +399,12 @@ class _Reader:
 def metrics() -> list[str]:
     """Return the files of ``repro/evaluation``, which are the metrics there are; none of them is imported."""
     return sorted(path.stem for path in (places.PACKAGE / "evaluation").glob("[!_]*.py"))
+
+
+@functools.cache
+def drawings() -> list[str]:
+    """Return the files of ``repro/figures``, which are the kinds of drawings there are; none of them is imported."""
+    return sorted(path.stem for path in (places.PACKAGE / "figures").glob("[!_]*.py"))
 
 
 def _strings(value: Any) -> list[str]:

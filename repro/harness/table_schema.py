@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from repro.errors import did_you_mean
-from repro.harness.table import KINDS, Gate, Paper
+from repro.harness.table import KINDS, Drawing, Gate, Paper
 
 METRIC = r"^\w+\.\w+$"
 
@@ -24,6 +24,7 @@ class PaperPart(_Part):
     title: str
     arxiv: str = ""
     table: int | str = ""
+    figure: int | str = ""
     as_of: date | None = None
     runs: int | None = Field(default=None, ge=1)
     source: str = ""
@@ -31,7 +32,7 @@ class PaperPart(_Part):
     def plain(self) -> Paper:
         """Return it as the table keeps it."""
         as_of = "" if self.as_of is None else str(self.as_of)
-        return Paper(self.title, self.arxiv, str(self.table), as_of, self.runs, self.source)
+        return Paper(self.title, self.arxiv, str(self.table), str(self.figure), as_of, self.runs, self.source)
 
 
 class ScalePart(_Part):
@@ -172,10 +173,21 @@ class ReasonPart(_Part):
     reason: str = Field(min_length=1)
 
 
+class DrawPart(BaseModel):
+    """``draw:`` of a figure; what is set beside the kind is checked by the drawing itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+
+    def plain(self) -> Drawing:
+        """Return it as the figure keeps it."""
+        return Drawing(self.kind, dict(self.model_extra or {}))
+
+
 class TablePart(_Part):
     """The file's own keys; those that hold many parts are taken apart one by one."""
 
-    metric: str = Field(pattern=METRIC)
+    metric: str = Field(default="", pattern=METRIC)
     seeds: list[int] = Field(min_length=1)
     title: str = ""
     tolerance: float = Field(default=0.0, ge=0)
@@ -191,6 +203,7 @@ class TablePart(_Part):
     accepted: dict[str, Any] = {}
     accepted_reasons: list[Any] = []
     scales: dict[str, Any] = {}
+    draw: DrawPart | None = None
 
 
 Part = TypeVar("Part", bound=BaseModel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -141,6 +142,18 @@ def test_a_job_without_a_trace_is_pending_for_a_moment_and_then_vanished(disk):
     assert gone.state == "vanished"
     assert "job 7" in gone.reason
     assert next(iter(state.to_run(disk.plan, disk.states({}, young, grace=1.0)))) == ENCODER  # and is run again
+
+
+def test_files_that_are_wanted_are_made_again_although_all_is_recorded(disk):
+    for signature in (ENCODER, TRAIN, EVALUATE):
+        disk.measure(signature)
+    for signature in (ENCODER, TRAIN):
+        (disk.root / signature / "model_final.pth").unlink()
+    assert disk.to_run() == []
+    disk.plan = dataclasses.replace(disk.plan, keep=frozenset({TRAIN}))
+    assert disk.to_run() == [ENCODER, TRAIN]  # the training starts from the encoder's files; the evaluation is done
+    disk.measure(TRAIN)
+    assert disk.to_run() == []
 
 
 def test_a_cancelled_stage_is_to_run_and_is_not_taken_for_a_failure(disk):
