@@ -1,6 +1,7 @@
 # make demo   install, train a small table on generated images, print it beside its reference
 # make test   install, build the CPU operators, then the four checks that CI runs
 # make ops    compile the native operators, with CUDA kernels where there is an nvcc that matches torch
+# make gpu-test, gpu-bench   with PyTorch and nvcc alone: build for this machine's GPU, check, time into results/gpu
 # A second call of either installs nothing again. `make PYTHON=python3.12 ...` chooses the interpreter.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ CONSTRAINTS := repro/install/constraints.txt
 INSTALLED := $(VENV)/.installed
 DEMO := demo/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help install ops demo test format clean
+.PHONY: help install ops demo test gpu-test gpu-bench format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -43,6 +44,19 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Neither installs anything: GPU_PYTHON is an interpreter that has PyTorch.
+GPU_PYTHON ?= python3
+SELFCHECK := -m repro.ops.ms_deform_attn.selfcheck --device cuda
+
+gpu-test:
+	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) $(SELFCHECK) --build --write results/gpu
+	if command -v compute-sanitizer; then PYTORCH_NO_CUDA_MEMORY_CACHING=1 PYTHONPATH=$(CURDIR) \
+	compute-sanitizer --tool memcheck --error-exitcode 1 $(GPU_PYTHON) $(SELFCHECK) --only "Q=7"; \
+	else echo "No compute-sanitizer here: memory accesses are not checked."; fi
+
+gpu-bench:
+	PYTHONPATH=$(CURDIR) $(GPU_PYTHON) benchmarks/perf/ms_deform_attn_gpu.py --build --write results/gpu
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

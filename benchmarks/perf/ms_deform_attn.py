@@ -133,8 +133,8 @@ def gather(case: Case) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     starts = level_starts(case.shapes)
 
     def call(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        batch = torch.arange(len(value)).view(-1, 1, 1, 1)
-        heads = torch.arange(HEADS).view(1, 1, -1, 1)
+        batch = torch.arange(len(value), device=value.device).view(-1, 1, 1, 1)
+        heads = torch.arange(HEADS, device=value.device).view(1, 1, -1, 1)
         output = value.new_zeros(len(value), locations.shape[1], HEADS, CHANNELS)
         wheres, shares = (tensor.split(list(case.points), dim=3) for tensor in (locations, weights))
         for (height, width), start, where, weight in zip(case.shapes, starts, wheres, shares, strict=True):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,27 @@ def test_kernels_compile_and_none_spills(source, tmp_path):
     kernels = re.findall(r"Compiling entry function", done.stderr)
     assert len(spilled) == 2 * len(kernels) >= 20
     assert not any(spilled), done.stderr
+
+
+def test_self_check_says_what_it_found(capsys):
+    if not native.serves("cpu", torch.float32):
+        pytest.skip("not built: repro ops build ms_deform_attn")
+    assert selfcheck.main(["--device", "cpu", "--only", "strange"]) == 0
+    assert "3 checks, 0 failed" in capsys.readouterr().out
+
+
+def test_self_check_fails_when_a_check_does(monkeypatch, capsys):
+    monkeypatch.setattr(selfcheck, "checks", lambda device: [("sums", lambda: torch.zeros(2).add_(torch.zeros(3)))])
+    monkeypatch.setattr(selfcheck.native, "serves", lambda *kind: True)
+    assert selfcheck.main(["--device", "cpu"]) == 1
+    assert "| sums | FAILED: RuntimeError" in capsys.readouterr().out
+
+
+def test_benchmark_runs_on_tiny_inputs(tmp_path):
+    if not native.serves("cpu", torch.float32):
+        pytest.skip("not built: repro ops build ms_deform_attn")
+    script = Path(__file__).parents[2] / "benchmarks/perf/ms_deform_attn_gpu.py"
+    command = [sys.executable, str(script), "--device", "cpu", "--quick", "--rounds", "1", "--write", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    lines = (tmp_path / "cpu.md").read_text().splitlines()
+    assert sum(line.startswith("| (") for line in lines) == 6

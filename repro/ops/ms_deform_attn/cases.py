@@ -45,7 +45,7 @@ class Case:
     def __str__(self) -> str:
         kind = str(self.dtype).removeprefix("torch.")
         weights = ", half weights" if self.half_weights else ""
-        return f"{self.mode} {kind} D={self.channels} M={self.heads} points={self.points}{weights}"
+        return f"{self.mode} {kind} Q={self.queries} M={self.heads} D={self.channels} points={self.points}{weights}"
 
 
 class Inputs(NamedTuple):
@@ -72,7 +72,9 @@ def cases(dtypes: Sequence[torch.dtype]) -> Iterator[Case]:
     for index, (dtype, channels, mode) in enumerate(product(dtypes, (16, 32, 64, 40, 72, 5, 1), MODES)):
         shapes, points = LAYOUTS[index % len(LAYOUTS)]
         heads, half = (1, 2, 3, 8)[index // 2 % 4], dtype.itemsize == 2 and index % 2 == 1
-        yield Case(mode, dtype, channels, shapes, points, heads=heads, half_weights=half)
+        tokens = sum(height * width for height, width in shapes)
+        batch, queries = (1, tokens) if index // 3 % 7 == 0 else (2, 7)  # every token asks, as in an encoder, or a few
+        yield Case(mode, dtype, channels, shapes, points, batch, queries, heads, half)
 
 
 def small(mode: str, dtype: torch.dtype = torch.float64, channels: int = 4) -> Case:

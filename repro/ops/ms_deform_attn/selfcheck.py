@@ -1,6 +1,6 @@
 """Does a kernel compute what the reference computes? Needs PyTorch alone, so that a bare GPU machine can ask.
 
-    python -m repro.ops.ms_deform_attn.selfcheck --device cuda [--build] [--only WORD]
+    python -m repro.ops.ms_deform_attn.selfcheck --device cuda [--build] [--only WORD] [--write FOLDER]
 
 prints a Markdown table with one row a check, and ends with 1 if one fails. Tests call the same checks.
 """
@@ -8,9 +8,11 @@ prints a Markdown table with one row a check, and ends with 1 if one fails. Test
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -276,18 +278,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=tuple(native.DTYPES), default="cuda")
     parser.add_argument("--build", action="store_true", help="compile for this device first, unless that is done")
     parser.add_argument("--only", default="", help="checks whose name holds this word")
+    parser.add_argument("--write", type=Path, help="folder of the page, which is named after the GPU")
     chosen = parser.parse_args(arguments)
     if chosen.build:
         build("ms_deform_attn", cuda=chosen.device == "cuda", report=lambda line: print(line, file=sys.stderr))
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        print("There is no CUDA device here", file=sys.stderr)
+        return 2
     if not native.serves(chosen.device, torch.float32):
         print(f"There is no kernel for {chosen.device} to check: {find('ms_deform_attn').reason}", file=sys.stderr)
         return 2
     outcomes = {name: outcome(check) for name, check in checks(chosen.device) if chosen.only in name}
-    print("| Check | Outcome |", "|---|---|", sep="\n")
-    for name, said in outcomes.items():
-        print(f"| {name} | {said} |")
     failed = sum(said.startswith("FAILED") for said in outcomes.values())
-    print(f"\n{len(outcomes)} checks on {chosen.device}, {failed} failed")
+    name = torch.cuda.get_device_name() if chosen.device == "cuda" else "CPU"
+    lines = [f"# Multi-scale deformable attention on {name}: {len(outcomes)} checks, {failed} failed\n"]
+    lines += [f"torch {torch.__version__}, CUDA {torch.version.cuda}\n", "| Check | Outcome |", "|---|---|"]
+    lines += [f"| {check} | {said} |" for check, said in outcomes.items()]
+    print(*lines, sep="\n")
+    if chosen.write:
+        chosen.write.mkdir(parents=True, exist_ok=True)
+        page = chosen.write / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.checks.md"
+        page.write_text("\n".join(lines) + "\n")
     return int(failed > 0)
 
 

@@ -60,6 +60,7 @@ inline Fiber fibers[kLanes];
 inline jmp_buf scheduler;
 inline Fiber* running;
 inline std::function<void()> body;
+inline const void *first_sum, *last_sum;  // what atomicAdd may write: adding 0 to a neighbour would not show
 inline std::uint64_t board[2][kLanes];  // what each lane shows at even and at odd shuffles
 
 [[noreturn]] inline void fail(const char* message) {
@@ -167,7 +168,10 @@ T __ldcs(const T* from) { return *from; }
 template <class T>
 void __stcs(T* to, T number) { *to = number; }
 template <class T>
-void atomicAdd(T* to, T number) { *to += number; }
+void atomicAdd(T* to, T number) {
+  if (to < emulator::first_sum || to >= emulator::last_sum) emulator::fail("an addition outside its tensor");
+  *to += number;
+}
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline double2 make_double2(double x, double y) { return {x, y}; }
 inline float __uint_as_float(unsigned bits) {

@@ -23,9 +23,10 @@ void stable_sort(const int* keys, int* sorted_keys, const int* ids, int* sorted_
 }  // namespace
 
 // sizes: B, S, M, D, Q, P, levels, bilinear, multiprocessors, type, weights_as_value; each level: first point, height,
-// width, last column. `most_images`: in a pass of the deterministic value gradient; 0 adds it up by atomics.
+// width, last column. `sum_bytes`: of the value's gradient where it is added up by atomics. `most_images`: in a pass of the
+// deterministic value gradient; 0 takes atomics.
 extern "C" int run(const int* sizes, const int* levels, const void* const* inputs, void* const* outputs,
-                   int most_images) {
+                   long sum_bytes, int most_images) {
   Problem problem{};
   problem.batch = sizes[0], problem.tokens = sizes[1], problem.heads = sizes[2], problem.channels = sizes[3];
   problem.queries = sizes[4], problem.points = sizes[5], problem.levels = sizes[6], problem.bilinear = sizes[7];
@@ -42,6 +43,8 @@ extern "C" int run(const int* sizes, const int* levels, const void* const* input
   }
   const int multiprocessors = sizes[8];
   const Inputs from{static_cast<Type>(sizes[9]), inputs[0], inputs[1], inputs[2], sizes[10] != 0};
+  emulator::first_sum = outputs[1];
+  emulator::last_sum = static_cast<char*>(outputs[1]) + sum_bytes;
   int error = forward(problem, from, outputs[0], multiprocessors, nullptr);
   error |= backward(problem, from, inputs[3], most_images ? nullptr : outputs[1], outputs[2], outputs[3],
                     multiprocessors, nullptr);

@@ -115,17 +115,20 @@ struct Gradients {
 };
 
 template <class T, int N, int G, bool kBilinear, bool kExact>
-__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<T>)
+__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<kExact>)
     backward_kernel(const __grid_constant__ Problem problem, const Tiling tiling, const Inputs inputs,
                     const Gradients<T> gradients) {
   using Sum = SumOf<T>;
   constexpr int kCorners = kBilinear ? 4 : 1;
   const Place<G> place(tiling);
+  // In an encoder every token asks.
+  const bool in_order = problem.queries != problem.tokens || !place.active;
+  const int query = in_order ? place.row : in_strips(problem, place.row);
   const int width = problem.heads * problem.channels, first_channel = place.head * problem.channels;
   const int token_bytes = width * static_cast<int>(sizeof(T)), sum_bytes = width * static_cast<int>(sizeof(Sum));
   for (int image = blockIdx.y; image < problem.batch; image += gridDim.y) {
     const std::int64_t pair =
-        (static_cast<std::int64_t>(image) * problem.queries + place.row) * problem.heads + place.head;
+        (static_cast<std::int64_t>(image) * problem.queries + query) * problem.heads + place.head;
     const std::int64_t start = static_cast<std::int64_t>(image) * problem.tokens * width + first_channel;
     const char* value = reinterpret_cast<const char*>(static_cast<const T*>(inputs.value) + start);
     const char* sums = reinterpret_cast<const char*>(gradients.value + (gradients.value ? start : 0));

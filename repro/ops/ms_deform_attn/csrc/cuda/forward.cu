@@ -47,16 +47,19 @@ __device__ __forceinline__ Taps<Sum, kCorners> told_by(int lane, const Taps<Sum,
 }
 
 template <class T, int N, int G, bool kBilinear, bool kExact>
-__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<T>)
+__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<kExact>)
     forward_kernel(const __grid_constant__ Problem problem, const Tiling tiling, const Inputs inputs, T* output) {
   using Sum = SumOf<T>;
   constexpr int kCorners = kBilinear ? 4 : 1;
   constexpr int kPoints = kBilinear ? 2 : (G < 4 ? G : 4);  // read at once; divides G
   const Place<G> place(tiling);
+  // In an encoder every token asks.
+  const bool in_order = problem.queries != problem.tokens || !place.active;
+  const int query = in_order ? place.row : in_strips(problem, place.row);
   const int token_bytes = problem.heads * problem.channels * static_cast<int>(sizeof(T));
   for (int image = blockIdx.y; image < problem.batch; image += gridDim.y) {
     const std::int64_t pair =
-        (static_cast<std::int64_t>(image) * problem.queries + place.row) * problem.heads + place.head;
+        (static_cast<std::int64_t>(image) * problem.queries + query) * problem.heads + place.head;
     const char* value = static_cast<const char*>(inputs.value) + image * problem.tokens * static_cast<std::int64_t>(token_bytes);
     for (int slice = 0; slice < (kExact ? 1 : problem.channels); slice += N * G) {
       const int channel = slice + place.lane * N;

