@@ -1,12 +1,13 @@
 """Backbone weights: the kind ``encoder``. Published ones at paper scale, below it a small network trained on the spot.
 
 Either way the output is the same: a backbone's state dictionary under Detectron2's names, which detectors load with its
-batch norm frozen.
+batch norm frozen. With ``encoder.projection`` the head that it was trained with is kept beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from detectron2.utils import comm
@@ -37,9 +38,8 @@ def _import(work: Work) -> Outcome:
     final = work.output / checkpoint.FINAL
     if comm.is_main_process():
         weights = published.weights(recipe["encoder"], work.output_root / "weights")
-        backbone = build(recipe["model"]["backbone"])
-        own = backbone.state_dict()
-        wrong = [name for name in own if not name.endswith("num_batches_tracked") and name not in weights]
+        own = _parts(build(recipe["model"]).state_dict(), recipe)
+        wrong = [name for name in own if name not in weights]
         wrong += [name for name in weights if name not in own or own[name].shape != weights[name].shape]
         if wrong:
             raise StageError(f"{recipe['encoder']['url']} does not fit the backbone: {', '.join(wrong[:5])} ...")
@@ -65,10 +65,18 @@ def _train(work: Work, device: torch.device) -> Outcome:
         output=work.output,
         phase="encoder",
     )
+    weights = _parts(fitted.weights, recipe)
+    return detector.finish(train.Fitted(weights, fitted.iterations, fitted.seconds, fitted.losses), work.output)
+
+
+def _parts(state: Mapping[str, torch.Tensor], recipe: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """What is kept of a pretext model: its backbone under the backbone's own names, and its projection if asked for."""
     prefix = "backbone."
-    backbone = {
+    kept = {
         name.removeprefix(prefix): value
-        for name, value in fitted.weights.items()
+        for name, value in state.items()
         if name.startswith(prefix) and not name.endswith("num_batches_tracked")
     }
-    return detector.finish(train.Fitted(backbone, fitted.iterations, fitted.seconds, fitted.losses), work.output)
+    if recipe["encoder"].get("projection"):
+        kept |= {name: value for name, value in state.items() if name.startswith("projection.")}
+    return kept

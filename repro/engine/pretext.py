@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as T
 
 from repro.data.mapper import ImageReader
+from repro.modeling.projection import projection_head
 
 
 class LabelledCrops:
@@ -155,12 +156,7 @@ class SwAV(Pretext):
     ) -> None:
         super().__init__(backbone, pixel_mean, pixel_std)
         self.temperature, self.epsilon = temperature, epsilon
-        self.projection = nn.Sequential(
-            nn.Linear(self.channels, self.channels),
-            nn.BatchNorm1d(self.channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(self.channels, dim),
-        )
+        self.projection = projection_head(self.channels, dim)
         self.prototypes = nn.Linear(dim, num_prototypes, bias=False)
 
     def forward(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Recipes beside the main path, as stages at scale smoke: DETReg around DETR, and UP-DETR around both detectors."""
 
 import pytest
+import torch
 
 from repro.engine import checkpoint, config
 
@@ -30,3 +31,19 @@ def test_detr_from_a_backbone_alone(chain, bench):
     assert config.build(work.stage.recipe["model"]).state_dict().keys() == (
         checkpoint.load(work.output / checkpoint.FINAL)["model"].keys()
     )
+
+
+def test_projections_for_targets(chain, bench):
+    """The head that SwAV was trained with is kept, and is where DETReg's targets come from."""
+    encoder = bench.run("encoder", recipe="common/encoder_swav_projection.py")
+    weights = checkpoint.load(encoder.output / checkpoint.FINAL)["model"]
+    plain = checkpoint.load(chain["encoder"].output / checkpoint.FINAL)["model"]
+    assert {name for name in weights if not name.startswith("projection.")} == plain.keys()
+    for name, value in plain.items():
+        assert torch.equal(weights[name], value), name
+    propose = bench.run("propose")
+    work = bench.run("pretrain", [encoder, propose], recipe="detreg/pretrain_coco_projection.py")
+    found = checkpoint.load(work.output / checkpoint.FINAL)["model"]
+    assert torch.equal(found["target_encoder.projection.3.weight"], weights["projection.3.weight"])
+    assert torch.equal(found["target_encoder.res5.0.conv1.weight"], weights["res5.0.conv1.weight"])
+    assert found["embedding_head.layers.1.weight"].shape[0] == 64

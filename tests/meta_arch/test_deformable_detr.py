@@ -74,28 +74,3 @@ def test_without_auxiliary_losses_only_the_last_layer_is_trained(model):
     model.aux_loss = False
     entry = {"image": torch.zeros(3, 64, 64, dtype=torch.uint8), "instances": objects(64, 64, [[8, 8, 40, 40]], [1])}
     assert set(model([entry])) == {"loss_ce", "loss_bbox", "loss_giou"}
-
-
-@pytest.mark.slow
-def test_learns_two_images_by_heart(model):
-    """Two squares of two colours: found, classified and placed after some steps."""
-    torch.manual_seed(0)
-    images = torch.full((2, 3, 96, 96), 128, dtype=torch.uint8)
-    images[0, 0, 16:56, 8:48] = 255
-    images[1, 2, 40:88, 40:80] = 255
-    boxes = [[8, 16, 48, 56], [40, 40, 80, 88]]
-    inputs = [
-        {"image": picture, "instances": objects(96, 96, [box], [label])}
-        for picture, box, label in zip(images, boxes, [0, 2], strict=True)
-    ]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for _ in range(200):
-        loss = sum(model.train()(inputs).values())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    for found, box, label in zip(model.eval()(inputs), boxes, [0, 2], strict=True):
-        best = found["instances"][:1]
-        assert best.pred_classes.item() == label and best.scores.item() > 0.5
-        assert (best.pred_boxes.tensor[0] - torch.tensor(box)).abs().max() < 6
