@@ -1,6 +1,6 @@
 """DETR on COCO train2017 from UP-DETR's weights: Dai et al. 2021, Sec. 4.2; Bar et al. 2022, Table 1.
 
-Positions are counted as in DETR. For 300 epochs set ``train.epochs`` to 300 and ``train.lr_drops`` to [200].
+150 epochs; positions are counted as in DETR.
 """
 
 from ..detreg.finetune_coco_detr import data, init, model, optimizer, run, scales, train
