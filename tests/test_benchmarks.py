@@ -49,7 +49,8 @@ def plan(name: str, scale: str) -> Plan:
 
 
 def test_the_tables_of_the_first_paper_are_all_there() -> None:
-    assert [name for name in NAMES if name.startswith("detreg/")] == [f"detreg/table{n}" for n in range(1, 10)]
+    tables, figures = [f"detreg/table{n}" for n in range(1, 10)], [f"detreg/figure{n}" for n in range(3, 9)]
+    assert [name for name in NAMES if name.startswith("detreg/")] == tables + figures
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,8 +60,9 @@ def test_a_table_loads_and_says_where_it_is_from(name: str) -> None:
     if name.partition("/")[0] in PAPERS:
         assert made.paper.arxiv
         assert made.paper.source
-        assert name == f"{name.partition('/')[0]}/table{made.paper.table}"
-        assert all(row.paper for row in made.rows), "a row of a paper's table prints something"
+        number = f"table{made.paper.table}" if made.drawing is None else f"figure{made.paper.figure}"
+        assert name == f"{name.partition('/')[0]}/{number}"
+        assert made.drawing or all(row.paper for row in made.rows), "a row of a paper's table prints something"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +73,7 @@ def test_what_cannot_be_run_yet_names_the_recipe_it_waits_for(name: str) -> None
             stages = made.cell_stages(row.id, column.id)
             assert row.cited or stages
             assert all(stage.config.endswith(".py") for stage in stages)
-            assert not stages or stages[-1].kind == "evaluate"
+            assert not stages or stages[-1].kind == ("evaluate" if made.metric_of(column.id) else stages[-1].kind)
     runnable = {row for row, _ in made.runnable_cells()}
     assert all(row.id in runnable or row.cited or _reason(made, row) for row in made.rows)
 
@@ -127,14 +129,14 @@ def test_columns_with_settings_of_their_own_are_stages_of_their_own(name: str) -
 @pytest.mark.parametrize("name", NAMES)
 def test_the_metric_of_a_cell_is_computed_by_its_evaluation(name: str) -> None:
     planned = plan(name, "smoke")
-    for cell in planned.cells:
+    for cell in planned.cells if load(name).metric else ():
         file = cell.metric.partition(".")[0]
         assert file in planned.stages[cell.stages[-1]].recipe["evaluators"]
 
 
 def test_evaluators_are_where_metrics_say() -> None:
     used = {load(name).metric_of(column) for name in NAMES for _, column in load(name).runnable_cells()}
-    for file in {metric.partition(".")[0] for metric in used}:
+    for file in {metric.partition(".")[0] for metric in used if metric}:
         assert callable(importlib.import_module(f"repro.evaluation.{file}").Evaluator)
 
 
@@ -269,7 +271,7 @@ def test_what_waits_names_exactly_the_recipes_that_are_missing(name: str) -> Non
             assert said == missing, f"{row.id}/{column.id}"
 
 
-CLAIMS = [(name, claim) for name in NAMES if name.partition("/")[0] in PAPERS for claim in load(name).claims]
+CLAIMS = [(name, claim) for name in NAMES if "/table" in name for claim in load(name).claims]  # figures print nothing
 
 
 @pytest.mark.parametrize(("name", "claim"), CLAIMS, ids=[f"{name}/{claim.id}" for name, claim in CLAIMS])
@@ -321,3 +323,28 @@ def test_a_share_of_the_labels_costs_what_as_many_images_cost_in_a_whole_trainin
     assert found.basis == "scaled"
     assert found.low == pytest.approx(325 * epochs * percent / 100 / 50)
     assert found.high == pytest.approx(384 * epochs * percent / 100 / 50)
+
+
+FIGURES = [name for name in NAMES if load(name).drawing is not None]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_sets_what_its_drawing_has_and_its_cells_leave_what_that_reads(name: str) -> None:
+    from repro import figures
+
+    drawing = figures.load(load(name))
+    planned = plan(name, "smoke")
+    assert planned.cells
+    assert figures.keep(planned, drawing) or drawing.reads == ("scores",)
+
+
+def test_figures_are_drawn_from_the_stages_of_the_tables() -> None:
+    """The pretraining of Table 2 on ImageNet, that of Table 7 on a tenth of it."""
+    for figures, number, row in (("346", 2, "detreg"), ("8", 7, "top-k")):
+        wanted = {
+            stage for cell in plan(f"detreg/table{number}", "paper").cells if cell.row == row for stage in cell.stages
+        }
+        for figure in figures:
+            planned = plan(f"detreg/figure{figure}", "paper")
+            trained = [one.signature for one in planned.stages.values() if one.kind == "pretrain"]
+            assert len(trained) == 1 and set(trained) < wanted, figure

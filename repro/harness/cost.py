@@ -18,8 +18,9 @@ What is quoted stands under ``cost:`` of a table's stage, always with a ``source
     {images_per_second: [15.0, 19.4], images: 5000, source: …}  # of a GPU; of a core with on: CPU
     {flops: 3.6e+15, peak_flops: 1.0e+12, utilisation: [0.25, 0.5], source: …}
 
-``images`` is how many the stage's data set has, that of the quoted run where it is left out; the stage's own epochs and
-``data.percent`` come from its recipe. Images seen are what is compared, and not steps: a step costs as its batch does.
+``images`` is how many the stage's data set has, that of the quoted run where it is left out; the stage's epochs and the
+part of the images that it sees (``data.percent`` or ``data.images``), come from its recipe. Images seen are compared,
+and not steps, since a step costs as its batch does.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ Basis = Literal["measured", "paper", "scaled", "computed", "unknown"]
 
 GPU, CPU = "GPU-hours", "hours on a CPU"
 
-LENGTH = ("train.epochs", "train.iterations", "train.lr_drops", "data.percent")
+LENGTH = ("train.epochs", "train.iterations", "train.lr_drops", "data.percent", "data.images")
 """Settings that change how long a stage runs and nothing of what a step costs."""
 
 
@@ -173,11 +174,15 @@ def _proportion(there: Mapping[str, Any], here: Mapping[str, Any]) -> float | No
 
 
 def _length(settings: Mapping[str, Any]) -> tuple[str, float] | None:
-    """Return the length of a training in its unit: steps, or epochs of the whole data set."""
-    steps, epochs = settings.get("train.iterations"), settings.get("train.epochs")
+    """Return the length of a training in its unit: steps, images seen, or epochs of the whole data set."""
+    steps, epochs, images = (settings.get(name) for name in ("train.iterations", "train.epochs", "data.images"))
     if steps is not None:
         return "steps", float(steps)
-    return None if epochs is None else ("epochs", float(epochs) * float(settings.get("data.percent") or 100) / 100)
+    if epochs is None:
+        return None
+    if images is not None:
+        return "images", float(epochs) * float(images)
+    return "epochs", float(epochs) * float(settings.get("data.percent") or 100) / 100
 
 
 def _range(found: list[tuple[float, Record]], what: str) -> Cost:
@@ -209,11 +214,11 @@ def _quoted(said: Mapping[str, Any], settings: Mapping[str, Any]) -> Cost | None
 
 def _scaled(said: Mapping[str, Any], settings: Mapping[str, Any]) -> Cost | None:
     """Return the cost in proportion to the images seen; None for a stage whose length is not given in epochs."""
-    epochs, percent = settings.get("train.epochs"), settings.get("data.percent")
+    epochs, percent, drawn = (settings.get(name) for name in ("train.epochs", "data.percent", "data.images"))
     if epochs is None or settings.get("train.iterations") is not None:
         return None
     run, source = said["of"], str(said["source"])
-    images = int(said.get("images") or run["images"])
+    images, percent = (drawn, 100) if drawn is not None else (int(said.get("images") or run["images"]), percent)
     share = epochs * images * (100 if percent is None else percent) / 100 / (run["epochs"] * run["images"])
     low, high = (float(hours) for hours in said["gpu_hours"])
     if share == 1:

@@ -119,6 +119,15 @@ def test_another_length_costs_in_proportion_and_another_recipe_is_unknown(
         assert found.source == "1 record of another length, in proportion"
 
 
+def test_numbers_of_images_are_compared_with_each_other_and_not_with_shares(bench: Any) -> None:
+    drawn = TABLE.replace("data.percent: 100", "data.percent: 100, data.images: 64")
+    toy = declared(bench, drawn)
+    toy.write(stages(toy, "finetune")[0].signature, seconds=3600.0)
+    more = stages(declared(bench, drawn.replace("images: 64", "images: 256")), "finetune")[0]
+    assert cost(more, bench.records).low == pytest.approx(4)
+    assert cost(stages(declared(bench, TABLE), "finetune")[0], bench.records).basis == "unknown"
+
+
 def test_steps_are_compared_with_steps_whatever_the_epochs(bench: Any) -> None:
     toy = declared(bench, TABLE.replace("iterations: null", "iterations: 100"))
     toy.write(stages(toy, "finetune")[0].signature, seconds=60.0)
@@ -144,6 +153,7 @@ def test_a_quote_of_another_run_is_scaled_by_the_images_seen_and_shows_how(bench
         ("train.epochs: 10", "train.epochs: 20", 6),
         ("data.percent: 100", "data.percent: 10", 0.3),
         (", images: 500", "", 6),  # the same images as there
+        ("data.percent: 100", "data.percent: 100, data.images: 50", 0.3),  # 50 of the 500
         ("train.iterations: null", "train.iterations: 5", None),  # steps, of which the quote says nothing
     ],
 )
