@@ -1,5 +1,9 @@
 """The compiled operator against its definition: random shapes, threads, instructions, and as PyTorch sees it."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -111,6 +115,19 @@ def test_gradients_are_the_same_bit_for_bit_on_any_number_of_threads(mode):
         torch.set_num_threads(before)
     for run in runs[1:]:
         assert all(torch.equal(first, other) for first, other in zip(runs[0], run, strict=True))
+
+
+@pytest.mark.parametrize("instructions", ["portable", "avx2", "avx512"])
+def test_each_set_of_instructions(instructions):
+    # The choice is made once a process. Those that the processor lacks are replaced by the next lesser.
+    done = subprocess.run(
+        [sys.executable, "-m", "repro.ops.ms_deform_attn.selfcheck", "--device", "cpu", "--only", "agrees"],
+        env=os.environ | {"REPRO_OPS_SIMD": instructions},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_memory_is_the_result_and_nothing_else():
