@@ -1,168 +1,45 @@
-"""Region proposals of a whole data set, computed once, and the file they are kept in.
+"""Region proposals of a whole data set, in one file, and reading them. `repro.data.propose` writes it.
 
-DETReg's published code runs Selective Search inside the data loader, again in every epoch; kept on disk it costs once
-what an epoch cost. Work is done in shards that are files of their own, so a killed run goes on where it was; the shards
-become one `proposals.npz`, renamed into place when it is whole.
+The file is an uncompressed npz whose arrays are mapped into memory: opening it costs the same for ten images and for a
+million, processes share its pages, and an image is found by binary search. Boxes are kept in pixels of the squashed
+image beside the sizes of the originals, so scaling back is exact. With each box go the levels of its regions, from
+which the order can be drawn anew in every epoch (`Proposals.redraw`).
 
-Boxes are kept in pixels of the squashed image (integers) beside the sizes of the originals, so scaling back is exact.
-With each box goes the number of boxes inside it, from which the order can be drawn anew in every epoch
-(`Proposals.redraw`).
+    boxes            [N, 4] xyxy, all images' one after another, by image id; uint8 where the squashed side allows it
+    counts           [N] uint8, regions that have this box
+    levels           [M], of the first box's regions, of the second one's, …
+    offsets          [images + 1] int64, where an image's boxes begin
+    level_offsets    [images + 1] int64, where its levels begin
+    image_ids        [images] int64, ascending
+    sizes            [images, 2] uint32, height and width of the originals
+    header           JSON: format, method, settings, the data set's fingerprint, counts, versions, SHA-256 of the rest
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from bisect import bisect_left
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 
-from repro.data.files import replacing
-from repro.data.images import read_image
-from repro.data.selective_search import Settings, rank, search
+from repro.data.candidates import rank
 from repro.errors import DataError
 
-SHARD = 128  # images
-FORMAT = 1
-ARRAYS = ("boxes", "depths", "offsets", "image_ids", "sizes")
-
-
-class Job(NamedTuple):
-    """One shard: (file name, image id) of its images, how, and where it goes."""
-
-    images: tuple[tuple[str, int], ...]
-    settings: Settings
-    file: Path
-
-
-def propose(
-    records: list[dict[str, Any]],
-    folder: str | Path,
-    settings: Settings | dict[str, Any],
-    workers: int = 1,
-    on_progress: Callable[[int, int], Any] | None = None,
-    fingerprint: str = "",
-) -> Path:
-    """Find the boxes of all images and write `proposals.npz`.
-
-    Args:
-        records: Dataset dictionaries; `file_name` and `image_id` are read.
-        folder: Where the file goes, and the shards until it is whole.
-        settings: How; see `repro.data.selective_search.Settings`.
-        workers: Processes, one thread each; with 1 the work is done in this process.
-        on_progress: Called with the number of images done and of all images, after each shard.
-        fingerprint: The data set's, for the header.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        DataError: An image cannot be read, or the settings are wrong.
-    """
-    settings = Settings.of(settings)
-    file = Path(folder) / "proposals.npz"
-    images = sorted(((record["file_name"], record["image_id"]) for record in records), key=lambda image: image[1])
-    jobs = _jobs(images, settings, file.with_suffix(".shards"))
-    done = 0
-    for job in _run(jobs, workers):
-        done += len(job.images)
-        if on_progress is not None:
-            on_progress(done, len(images))
-    _merge([job.file for job in jobs], file, settings, fingerprint)
-    shutil.rmtree(file.with_suffix(".shards"), ignore_errors=True)
-    return file
-
-
-def _jobs(images: list[tuple[str, int]], settings: Settings, folder: Path) -> list[Job]:
-    """Shards, each in a file whose name says what it was made with and from, so that a stale one is never taken."""
-    jobs = []
-    for number, start in enumerate(range(0, len(images), SHARD)):
-        part = tuple(images[start : start + SHARD])
-        about = json.dumps([FORMAT, asdict(settings), [(Path(name).name, key) for name, key in part]])
-        mark = hashlib.sha256(about.encode()).hexdigest()[:8]
-        jobs.append(Job(part, settings, folder / f"{number:06d}-{mark}.npz"))
-    return jobs
-
-
-def _run(jobs: list[Job], workers: int) -> Iterator[Job]:
-    """Do the shards that are not there yet; give each job back when it is done."""
-    waiting = [job for job in jobs if not job.file.exists()]
-    yield from (job for job in jobs if job not in waiting)
-    if workers <= 1 or len(waiting) <= 1:
-        for job in waiting:
-            yield shard(job)
-        return
-    # Spawned, not forked: OpenCV's threads and a trainer's signal handlers do not survive a fork well.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(waiting)), context, initializer=one_thread) as pool:
-        yield from pool.map(shard, waiting)
-
-
-def one_thread() -> None:
-    """Selective Search gains nothing from threads; processes do the work."""
-    cv2.setNumThreads(0)
-
-
-def shard(job: Job) -> Job:
-    """Search the images of one shard and write it.
-
-    Raises:
-        DataError: An image cannot be read.
-    """
-    boxes, depths, sizes = [], [], []
-    for name, image_id in job.images:
-        try:
-            image = read_image(name)
-        except OSError as error:
-            raise DataError(f"proposals for image {image_id}: {error}") from error
-        found, depth = search(image, image_id, job.settings)
-        boxes.append(found)
-        depths.append(depth)
-        sizes.append(image.shape[:2])
-    arrays = {
-        "boxes": np.concatenate(boxes).astype(np.uint16),
-        "depths": np.minimum(np.concatenate(depths), 65535).astype(np.uint16),
-        "offsets": np.cumsum([0] + [len(found) for found in boxes]).astype(np.int64),
-        "image_ids": np.array([image_id for _, image_id in job.images], np.int64),
-        "sizes": np.array(sizes, np.uint32),
-    }
-    with replacing(job.file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-    return job
-
-
-def _merge(shards: list[Path], file: Path, settings: Settings, fingerprint: str) -> None:
-    parts = [dict(np.load(path)) for path in shards]
-    starts = np.cumsum([0] + [int(part["offsets"][-1]) for part in parts])
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in ARRAYS if name != "offsets"}
-    ends = [part["offsets"][1:] + start for part, start in zip(parts, starts[:-1], strict=True)]
-    arrays["offsets"] = np.concatenate([np.zeros(1, np.int64), *ends])
-    checksum = hashlib.sha256(b"".join(arrays[name].tobytes() for name in ARRAYS)).hexdigest()[:16]
-    header = {
-        "format": FORMAT,
-        "settings": asdict(settings),
-        "dataset": fingerprint,
-        "images": len(arrays["image_ids"]),
-        "boxes": len(arrays["boxes"]),
-        "sha256": checksum,
-    }
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, header=np.array(json.dumps(header)), **arrays)
+FORMAT = 2
+FILE = "proposals.npz"
+ARRAYS = ("boxes", "counts", "levels", "offsets", "level_offsets", "image_ids", "sizes")
+CHUNK = 1 << 24  # bytes read at a time to check a file
 
 
 class Proposals:
-    """Reads `proposals.npz`. Arrays are mapped, not read: opening is cheap, and processes share the pages.
+    """Reads the file.
 
     Attributes:
-        header: What it was made with: `settings`, `dataset`, `images`, `boxes`, `sha256`.
+        header: What it was made with: `method`, `settings`, `ranking`, `dataset`, `images`, `boxes`, `sha256`.
 
     Raises:
         DataError: The file is missing or is not one of ours.
@@ -173,11 +50,14 @@ class Proposals:
         try:
             with np.load(self.path) as archive:
                 self.header: dict[str, Any] = json.loads(str(archive["header"]))
-            self._arrays = {name: _mapped(self.path, name) for name in ARRAYS}
+            if self.header["format"] != FORMAT:
+                raise DataError(
+                    f"{path} has format {self.header['format']}, this version reads {FORMAT}: "
+                    "remove it and run its propose stage again"
+                )
+            self._arrays = {name: mapped(self.path, name) for name in ARRAYS}
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} holds no region proposals: {error}") from error
-        if self.header.get("format") != FORMAT:
-            raise DataError(f"{path} has format {self.header.get('format')}, this version reads {FORMAT}")
 
     def __reduce__(self) -> tuple[type[Proposals], tuple[Path]]:
         return Proposals, (self.path,)  # a worker process opens the file itself
@@ -196,8 +76,13 @@ class Proposals:
         Raises:
             DataError: They differ.
         """
-        content = b"".join(np.ascontiguousarray(self._arrays[name]).tobytes() for name in ARRAYS)
-        if hashlib.sha256(content).hexdigest()[:16] != self.header["sha256"]:
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            content = self._arrays[name].reshape(-1)
+            step = max(CHUNK // content.itemsize, 1)
+            for start in range(0, len(content), step):
+                digest.update(content[start : start + step].tobytes())
+        if digest.hexdigest()[:16] != self.header["sha256"]:
             raise DataError(f"{self.path} is damaged: its content does not match its checksum")
 
     def boxes(self, image_id: int) -> np.ndarray:
@@ -207,16 +92,14 @@ class Proposals:
             DataError: The file has nothing about this image.
         """
         row = self._row(image_id)
-        return self._scaled(row, self._arrays["boxes"][self._slice(row)])
+        return self._scaled(row, self._part("boxes", "offsets", row))
 
     def redraw(self, image_id: int, rng: np.random.Generator) -> np.ndarray:
-        """Like `boxes`, in an order drawn anew; "image_id" ranks without a look at depth, the others with it."""
+        """Like `boxes`, in an order drawn anew by the ranking they were made with; scores and drawn boxes stay."""
         row = self._row(image_id)
-        part = self._slice(row)
-        depth = self._arrays["depths"][part].astype(np.int64)
-        plain = self.header["settings"]["ranking"] == "image_id"
-        order = rank(np.zeros_like(depth) if plain else depth, rng)
-        return self._scaled(row, self._arrays["boxes"][part][order])
+        counts = self._part("counts", "offsets", row).astype(np.int64)
+        order = rank(counts, self._part("levels", "level_offsets", row), self.header["ranking"], rng)
+        return self._scaled(row, self._part("boxes", "offsets", row)[order])
 
     def size(self, image_id: int) -> tuple[int, int]:
         """(height, width) of the original image."""
@@ -224,24 +107,24 @@ class Proposals:
         return int(height), int(width)
 
     def _row(self, image_id: int) -> int:
-        row = int(np.searchsorted(self.image_ids, image_id))
+        row = bisect_left(self.image_ids, image_id)  # NumPy's would copy the ids first, which are not aligned here
         if row == len(self.image_ids) or self.image_ids[row] != image_id:
             raise DataError(f"{self.path} has no proposals for image {image_id}; was it made for this data set?")
         return row
 
-    def _slice(self, row: int) -> slice:
-        offsets = self._arrays["offsets"]
-        return slice(int(offsets[row]), int(offsets[row + 1]))
+    def _part(self, name: str, offsets: str, row: int) -> np.ndarray:
+        start, stop = self._arrays[offsets][row : row + 2]
+        return self._arrays[name][int(start) : int(stop)]
 
     def _scaled(self, row: int, boxes: np.ndarray) -> np.ndarray:
-        side = self.header["settings"]["size"]
+        side = self.header["squashed"]
         if side is None:
             return boxes.astype(np.float32)
         height, width = self._arrays["sizes"][row] / side
         return (boxes * np.array([width, height, width, height])).astype(np.float32)
 
 
-def _mapped(path: Path, name: str) -> np.ndarray:
+def mapped(path: Path, name: str) -> np.ndarray:
     """Memory map of one array in an uncompressed npz file, which NumPy itself only reads as a whole."""
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
         entry = archive.getinfo(f"{name}.npy")

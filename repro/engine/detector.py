@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from detectron2.utils import comm
 
+from repro.data import proposals
 from repro.data.loader import train_loader
-from repro.data.proposals import Proposals
 from repro.engine import checkpoint, inputs, parents, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
@@ -65,7 +65,7 @@ def batches(
 ) -> train.Batches:
     """The training loader as a function of the first step; it gets the proposals of a ``propose`` parent."""
     data = recipe["data"]
-    extra = {"proposals": Proposals(found["propose"].folder / "proposals.npz")} if "propose" in found else {}
+    extra = {"proposals": proposals.Proposals(found["propose"].folder / proposals.FILE)} if "propose" in found else {}
     made = phases(recipe, steps, extra)
 
     def start(iteration: int) -> Any:

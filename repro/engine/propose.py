@@ -1,4 +1,8 @@
-"""Region proposals for a data set: the kind ``propose``. No GPU, and no model."""
+"""Region proposals for a data set: the kind ``propose``. No GPU, and no model.
+
+All processes of the job share the work, on one node or on many, each with ``propose.workers`` workers; the first one
+puts their shards together. They meet in the folder only, so that none waits at a barrier for hours.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,35 @@ from collections.abc import Mapping
 import torch
 from detectron2.utils import comm
 
-from repro.data import proposals
+from repro.data import propose
 from repro.engine import hooks, inputs, parents
 from repro.engine.outcome import Outcome
 from repro.harness.work import Work
 
+EFFORT = ("workers", "shards")
+"""Settings that say how the work is shared out, not what is found."""
+
 
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
-    """Find the boxes of every image; the first process does it, with ``propose.workers`` processes of its own."""
+    """Find the boxes of every image."""
     recipe = work.stage.recipe
+    settings = {key: value for key, value in recipe["propose"].items() if key not in EFFORT}
+    method = propose.Method.of(settings)
     records = inputs.share(work)
-    file = work.output / "proposals.npz"
-    if comm.is_main_process():
-        progress = hooks.ProgressFile(work.output, "propose")
-        settings = {key: value for key, value in recipe["propose"].items() if key != "workers"}
-        mark = work.stage.datasets.get(recipe["data"]["dataset"], "")
-        proposals.propose(records, work.output, settings, recipe["propose"]["workers"], progress.update, mark)
-    comm.synchronize()
-    return Outcome(iterations=len(records), artifacts={"proposals": file})
+    progress = hooks.ProgressFile(work.output, "propose")
+    file = propose.propose(
+        records,
+        work.output,
+        settings,
+        shards=recipe["propose"].get("shards"),
+        workers=recipe["propose"]["workers"],
+        process=(comm.get_rank(), comm.get_world_size()),
+        fingerprint=work.stage.datasets.get(recipe["data"]["dataset"], ""),
+        on_progress=progress.update,
+    )
+    return Outcome(iterations=len(records), artifacts={"proposals": file}, implementation={"proposals": engine(method)})
+
+
+def engine(method: propose.Method) -> str:
+    """What searched: the method, and its engine where it has several."""
+    return "-".join(filter(None, (method.name, getattr(method.settings, "engine", ""))))

@@ -26,6 +26,7 @@ EXCLUDED = (
     "cost",  # what a stage is expected to cost is not what it computes
     "*.workers",
     "*.num_workers",
+    "propose.shards",  # how the work is shared out
     "*.pin_memory",
     "*.cache_images",
     "*.log_period",

@@ -1,24 +1,20 @@
-"""Proposals of a whole set: resumable, the same with any number of processes, exact when read back."""
+"""Reading proposals: exact, cheap to open, and loud about what is wrong."""
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
 import pytest
 
-from repro.data import proposals
 from repro.data.images import read_image
-from repro.data.proposals import Proposals, propose
+from repro.data.proposals import Proposals
+from repro.data.propose import propose
 from repro.data.selective_search import Settings, search
 from repro.errors import DataError
 
 SETTINGS = {"size": 48, "mode": "single"}
-
-
-@pytest.fixture
-def few_a_shard(monkeypatch):
-    monkeypatch.setattr(proposals, "SHARD", 5)
 
 
 def test_what_is_read_is_what_was_found(smoke, tmp_path):
@@ -29,44 +25,12 @@ def test_what_is_read_is_what_was_found(smoke, tmp_path):
     assert len(found) == 16 and seen == [(16, 16)]
     assert found.header["settings"]["size"] == 48 and found.header["dataset"] == "shapes-x"
     for record in smoke[:4]:
-        boxes, _ = search(read_image(record["file_name"]), record["image_id"], Settings.of(SETTINGS))
+        boxes = search(read_image(record["file_name"]), record["image_id"], Settings(**SETTINGS)).boxes
         scale = np.array([record["width"], record["height"]] * 2) / 48
         assert np.allclose(found.boxes(record["image_id"]), boxes * scale, rtol=1e-6)
         assert found.boxes(record["image_id"]).dtype == np.float32
         assert found.size(record["image_id"]) == (record["height"], record["width"])
     assert not list(tmp_path.glob("*.shards")) and not list(tmp_path.glob(".*"))
-
-
-def test_processes_and_order_change_nothing(smoke, tmp_path, few_a_shard):
-    one = propose(smoke, tmp_path / "one", SETTINGS)
-    two = propose(smoke[::-1], tmp_path / "two", SETTINGS, workers=2)
-    assert Proposals(one).header["sha256"] == Proposals(two).header["sha256"]
-
-
-def test_a_killed_run_goes_on_where_it_was(smoke, tmp_path, few_a_shard, monkeypatch):
-    whole = Proposals(propose(smoke, tmp_path / "whole", SETTINGS)).header["sha256"]
-
-    def interrupt(done, total):
-        if done >= 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        propose(smoke, tmp_path / "cut", SETTINGS, on_progress=interrupt)
-    assert len(list((tmp_path / "cut").glob("*.shards/*.npz"))) == 2
-    searched = []
-    monkeypatch.setattr(proposals, "search", lambda *args: searched.append(args[1]) or search(*args))
-    assert Proposals(propose(smoke, tmp_path / "cut", SETTINGS)).header["sha256"] == whole
-    assert len(searched) == 6
-
-
-def test_shards_of_other_settings_are_not_taken(smoke, tmp_path, few_a_shard):
-    def stop(done, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        propose(smoke, tmp_path / "cut", {**SETTINGS, "size": 32}, on_progress=stop)
-    mixed = Proposals(propose(smoke, tmp_path / "cut", SETTINGS))
-    assert mixed.header["sha256"] == Proposals(propose(smoke, tmp_path / "new", SETTINGS)).header["sha256"]
 
 
 def test_redraw_is_another_order_of_the_same_boxes(smoke, tmp_path):
@@ -97,5 +61,9 @@ def test_faults_are_named(smoke, tmp_path):
     file.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="holds no region proposals"):
         Proposals(file)
-    with pytest.raises(DataError, match=r"proposals for image 1: .*gone"):
-        propose([{**smoke[0], "file_name": str(tmp_path / "gone.jpg")}], tmp_path / "other", SETTINGS)
+
+
+def test_a_file_of_an_older_format_is_refused_with_what_to_do(tmp_path):
+    np.savez(tmp_path / "proposals.npz", header=np.array(json.dumps({"format": 1})))
+    with pytest.raises(DataError, match=r"has format 1.*run its propose stage again"):
+        Proposals(tmp_path / "proposals.npz")
