@@ -7,11 +7,16 @@ boxes, before or after augmentation, is refused (None), and the loader takes ano
 
 Which boxes (`policy`), of n in order of rank:
 
-    topk         the first k
-    random       k of them, each equally likely
-    importance   each for itself with a probability proportional to −log(i/(n+1)), i = 1…n, k of them on average. The
-                 paper divides by n, which would never take the last; the published code by 301, with n fixed at 300
-                 and the factor at 1/10, which is the same for k = 30 and n = 300.
+    topk                 the first k
+    random               k of them, each equally likely
+    importance           each for itself with probability −ln(i/301)/10, i = 1…300, and none of those behind, as the
+                         published code has it for k = 30 (29.7 boxes on average); another k scales it
+    importance_paper     each for itself with a probability proportional to −log(i/n), k of them on average; the last
+                         one is never taken
+
+Whose boxes (`shuffle`), for the control experiment of Table 6: True takes those of another image in that image's own
+pixels, as the published code does, so that in a smaller image some fall outside and are dropped; "relative" scales them
+to this image.
 """
 
 from __future__ import annotations
@@ -42,15 +47,22 @@ def random(count: int, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def importance(count: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Ranks drawn one by one with probability proportional to −log(i/(n+1)), k of them on average if there are."""
-    weight = -np.log(np.arange(1, count + 1) / (count + 1))
-    return np.flatnonzero(rng.random(count) < np.minimum(k * weight / weight.sum(), 1))
+    """Ranks drawn one by one with probability −ln(i/301)/10 × k/30, the first 300 at most: the published code's."""
+    rank = np.arange(1, min(count, 300) + 1)
+    return np.flatnonzero(rng.random(len(rank)) < -np.log(rank / 301) / 10 * k / 30)
+
+
+def importance_paper(count: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Ranks drawn one by one with probability proportional to −log(i/n), k of them on average (Sec. 3.1)."""
+    weight = -np.log(np.arange(1, count + 1) / count)
+    return np.flatnonzero(rng.random(count) < np.minimum(k * weight / max(weight.sum(), 1e-12), 1))
 
 
 POLICIES: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
     "topk": topk,
     "random": random,
     "importance": importance,
+    "importance_paper": importance_paper,
 }
 
 
@@ -61,10 +73,10 @@ class PretrainMapper:
         proposals: Boxes of every image of the data set.
         augmentation: Of the image; `DetrAugmentation` with DETReg's pretraining sizes.
         crops: Makes the crops.
-        k: Boxes an image (on average, with "importance").
-        policy: Which boxes: "topk", "random" or "importance".
+        k: Boxes an image (on average, with the two importances).
+        policy: Which boxes, one of `POLICIES`.
         redraw: Rank the boxes anew each time an image is seen, as the published code does; else the stored order holds.
-        shuffle: Take the boxes of another image, scaled to this one: the control experiment of Table 6.
+        shuffle: Take the boxes of another image: True or "relative", see the module.
         channels: Channel order of `image` and `crops`.
         cache_images: Keep decoded images, see `repro.data.mapper.ImageReader`.
     """
@@ -77,12 +89,14 @@ class PretrainMapper:
         k: int = 30,
         policy: str = "topk",
         redraw: bool = True,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         channels: str = "RGB",
         cache_images: bool = False,
     ) -> None:
         if policy not in POLICIES:
             raise DataError(f"there is no policy {policy} to choose proposals. {did_you_mean(policy, POLICIES)}")
+        if shuffle not in (True, False, "relative"):
+            raise DataError(f'shuffle is true, false or "relative", not {shuffle!r}')
         self.proposals, self.augmentation, self.crops = proposals, augmentation, crops
         self.k, self.choose, self.redraw, self.shuffle = k, POLICIES[policy], redraw, shuffle
         self.reader = ImageReader(channels, cache_images)
@@ -113,7 +127,7 @@ class PretrainMapper:
             source = int(rng.choice(self.proposals.image_ids))
         boxes = self.proposals.redraw(source, rng) if self.redraw else self.proposals.boxes(source)
         boxes = boxes[self.choose(len(boxes), self.k, rng)]
-        if self.shuffle:
+        if self.shuffle == "relative":
             height, width = self.proposals.size(source)
             y, x = record["height"] / height, record["width"] / width
             boxes = boxes * np.array([x, y, x, y], np.float32)

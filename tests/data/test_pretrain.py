@@ -11,9 +11,10 @@ from repro.data.augmentations.crops import CropViews
 from repro.data.augmentations.detr import DetrAugmentation, ResizeShortEdge
 from repro.data.augmentations.geometry import Crop
 from repro.data.loader import train_loader
-from repro.data.mapper import ImageReader
+from repro.data.mapper import ImageReader, clip
 from repro.data.pretrain import POLICIES, PretrainMapper
-from repro.data.proposals import Proposals, propose
+from repro.data.proposals import Proposals
+from repro.data.propose import propose
 from repro.errors import DataError
 
 PLAIN = CropViews(12, jitter_probability=0, grey_probability=0, blur_probability=0)
@@ -105,8 +106,52 @@ def test_redrawing_shows_other_boxes_in_every_epoch(smoke, boxes):
         assert len(seen) == expected
 
 
-def test_shuffled_boxes_are_those_of_another_image_scaled_to_this_one(smoke, boxes):
-    mapper = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=500, redraw=False, shuffle=True)
+def test_the_papers_importance_sampling_takes_k_on_average_and_never_the_last():
+    rng = np.random.default_rng(0)
+    draws = [POLICIES["importance_paper"](200, 20, rng) for _ in range(3000)]
+    share = np.bincount(np.concatenate(draws), minlength=200) / 3000
+    assert abs(np.mean([len(draw) for draw in draws]) - 20) < 0.3
+    weight = -np.log(np.arange(1, 201) / 200)
+    assert abs(share - 20 * weight / weight.sum()).max() < 0.05 and share[-1] == 0
+    assert POLICIES["importance_paper"](1, 5, rng).tolist() == []
+
+
+def test_the_published_importance_sampling_never_looks_behind_300_and_scales_with_k():
+    rng = np.random.default_rng(0)
+    draws = [POLICIES["importance"](900, 30, rng) for _ in range(500)]
+    assert max(draw.max() for draw in draws) < 300
+    half = [len(POLICIES["importance"](900, 15, rng)) for _ in range(500)]
+    assert abs(np.mean(half) - np.mean([len(draw) for draw in draws]) / 2) < 1
+
+
+class Whole(Augmentation):
+    """Changes nothing."""
+
+    def get_transform(self, image):
+        height, width = image.shape[1:]
+        return Crop(0, 0, width, height, width, height)
+
+
+def test_shuffled_boxes_are_those_of_another_image_in_its_own_pixels(smoke, boxes):
+    mapper = PretrainMapper(boxes, Whole(), PLAIN, k=500, redraw=False, shuffle=True)
+    record = smoke[0]
+    found = mapper(record, np.random.default_rng(3))["instances"].gt_boxes.tensor.numpy()
+    others = [boxes.boxes(other["image_id"]) for other in smoke if other["image_id"] != record["image_id"]]
+    matches = [np.array_equal(found, clip(other, record["height"], record["width"])[0]) for other in others]
+    assert sum(matches) == 1
+
+
+def test_shuffled_boxes_outside_a_smaller_image_are_dropped(smoke, boxes):
+    mapper = PretrainMapper(boxes, ResizeShortEdge(24, 128), PLAIN, k=500, redraw=False, shuffle=True)
+    small = {**smoke[0], "height": 24, "width": 32}
+    mapper.reader = lambda record: torch.zeros(3, 24, 32, dtype=torch.uint8)
+    found = mapper(small, np.random.default_rng(3))
+    assert len(found["instances"]) == len(found["crops"]) < len(boxes.boxes(1)) + 60
+    assert (found["instances"].gt_boxes.tensor[:, 2:] <= torch.tensor([32, 24])).all()
+
+
+def test_shuffled_boxes_may_be_scaled_to_this_image(smoke, boxes):
+    mapper = PretrainMapper(boxes, ResizeShortEdge(64, 96), PLAIN, k=500, redraw=False, shuffle="relative")
     record = smoke[0]
     own = len(boxes.boxes(record["image_id"]))
     counts = {len(mapper(record, np.random.default_rng(seed))["instances"]) for seed in range(12)}
@@ -115,6 +160,8 @@ def test_shuffled_boxes_are_those_of_another_image_scaled_to_this_one(smoke, box
     height, width = found.image_size
     assert (found.gt_boxes.tensor[:, 2] <= width).all() and (found.gt_boxes.tensor[:, 3] <= height).all()
     assert (found.gt_boxes.tensor[:, 2:].max(0).values == torch.tensor([width, height])).all()
+    with pytest.raises(DataError, match="shuffle is true, false"):
+        PretrainMapper(boxes, VIEW, PLAIN, shuffle="absolute")
 
 
 def test_images_with_fewer_than_two_boxes_are_replaced(smoke, boxes):
