@@ -1,4 +1,4 @@
-"""Score a trained detector on a test set: the kind ``evaluate``, and detections that another code base wrote.
+"""Score a trained detector, or raw proposals, on a test set: the kind ``evaluate``; and foreign detections.
 
 The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
 what data and by which evaluators. The detections are kept, since bootstrap, error analysis and pictures need them.
@@ -19,7 +19,8 @@ from detectron2.utils import comm
 
 from repro.data import datasets
 from repro.data.loader import test_loader
-from repro.engine import hooks, inputs, parents
+from repro.data.proposals import FILE, Proposals
+from repro.engine import evaluate_proposals, hooks, inputs, parents
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.errors import DataError, StageError
@@ -29,7 +30,7 @@ DETECTIONS = "detections.json.gz"
 
 
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
-    """Run the detector of the only parent over the test set and score it.
+    """Run the detector of the only parent over the test set and score it; a parent that proposes is scored itself.
 
     Raises:
         StageError: there is not exactly one parent.
@@ -37,23 +38,43 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     if len(found) != 1:
         raise StageError(f"{work.stage.label} scores one detector, and has {len(found)} parents: {', '.join(found)}")
     parent = next(iter(found.values()))
-    recipe = work.stage.recipe
-    model = build(parent.recipe["model"])
-    model.load_state_dict(parent.weights())
-    loader = test_batches(recipe["data"], inputs.sound(work))
-    evaluators = build_evaluators(recipe, work.datasets_root)
-    progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
-    results = inference_on_dataset(model.to(device), loader, _Named(evaluators, progress))
+    evaluators = build_evaluators(work.stage.recipe, work.datasets_root)
+    answer = _proposals if parent.kind == "propose" else _detector
+    results, iterations = answer(work, parent, evaluators, device)
     file = work.output / DETECTIONS
     first = next(iter(evaluators.values()))
     if comm.is_main_process():
         _write(first.detections, file)
     return Outcome(
         metrics=flat(results),
-        iterations=len(loader),
+        iterations=iterations,
         artifacts={"detections": file},
         implementation={name: evaluator.engine for name, evaluator in evaluators.items()},
     )
+
+
+def _detector(
+    work: Work, parent: parents.Parent, evaluators: Mapping[str, Any], device: torch.device
+) -> tuple[dict[str, dict[str, float]], int]:
+    """Results of a trained detector, and the number of batches."""
+    model = build(parent.recipe["model"])
+    model.load_state_dict(parent.weights())
+    loader = test_batches(work.stage.recipe["data"], inputs.sound(work))
+    progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
+    return inference_on_dataset(model.to(device), loader, _Named(evaluators, progress)), len(loader)
+
+
+def _proposals(
+    work: Work, parent: parents.Parent, evaluators: Mapping[str, Any], device: torch.device
+) -> tuple[dict[str, dict[str, float]], int]:
+    """Results of raw proposals, and the number of images."""
+    recipe = work.stage.recipe
+    if "proposals" not in recipe:
+        raise StageError(f"{work.stage.label}: its recipe scores detectors; proposals need a section proposals")
+    records = inputs.sound(work)
+    progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(records))
+    found = Proposals(parent.folder / FILE)
+    return evaluate_proposals.feed(found, records, recipe["proposals"], _Named(evaluators, progress)), len(records)
 
 
 def score_file(recipe: Mapping[str, Any], detections: Path, datasets_root: Path | None = None) -> dict[str, float]:
