@@ -6,6 +6,7 @@ puts their shards together. They meet in the folder only, so that none waits at 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import torch
@@ -24,7 +25,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     """Find the boxes of every image."""
     recipe = work.stage.recipe
     settings = {key: value for key, value in recipe["propose"].items() if key not in EFFORT}
-    method = propose.Method.of(settings)
+    method = propose.Method.of(settings)  # before images are read, which may take minutes
     records = inputs.share(work)
     progress = hooks.ProgressFile(work.output, "propose")
     file = propose.propose(
@@ -37,6 +38,8 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
         fingerprint=work.stage.datasets.get(recipe["data"]["dataset"], ""),
         on_progress=progress.update,
     )
+    while not file.is_file():  # a task that ends early would have some queues end the others
+        time.sleep(1.0)
     return Outcome(iterations=len(records), artifacts={"proposals": file}, implementation={"proposals": engine(method)})
 
 
