@@ -1,4 +1,4 @@
-"""Region proposals of a whole data set, in one file, and reading them. `repro.data.propose` writes it.
+"""Region proposals of a whole data set, in one file: joining it, and reading it. `repro.data.propose` finds the boxes.
 
 The file is an uncompressed npz whose arrays are mapped into memory: opening it costs the same for ten images and for a
 million, processes share its pages, and an image is found by binary search. Boxes are kept in pixels of the squashed
@@ -21,12 +21,14 @@ import hashlib
 import json
 import zipfile
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from repro.data.candidates import rank
+from repro.data.files import replacing
 from repro.errors import DataError
 
 FORMAT = 2
@@ -122,6 +124,45 @@ class Proposals:
             return boxes.astype(np.float32)
         height, width = self._arrays["sizes"][row] / side
         return (boxes * np.array([width, height, width, height])).astype(np.float32)
+
+
+def join(shards: Sequence[Path], file: Path, about: Mapping[str, Any]) -> None:
+    """Write one file of many that have the same arrays: an array at a time and a shard at a time.
+
+    Equal content gives equal bytes.
+
+    Args:
+        shards: npz files with `ARRAYS`, images ascending from file to file.
+        file: Where to; it appears when it is whole.
+        about: What the header says beside what the arrays tell.
+    """
+    digest, lengths = hashlib.sha256(), {}
+    with replacing(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in ARRAYS:
+            lengths[name] = _join_array(archive, name, shards, digest)
+        counted = {"images": lengths["image_ids"], "boxes": lengths["boxes"], "sha256": digest.hexdigest()[:16]}
+        with archive.open(zipfile.ZipInfo("header.npy"), "w") as member:
+            np.lib.format.write_array(member, np.array(json.dumps({"format": FORMAT, **about, **counted})))
+
+
+def _join_array(archive: zipfile.ZipFile, name: str, shards: Sequence[Path], digest: Any) -> int:
+    """Write one array of all shards; returns its length. Offsets go on from shard to shard, and begin with one 0."""
+    is_offsets = name in ("offsets", "level_offsets")
+    total = sum(len(mapped(path, name)) - is_offsets for path in shards) + is_offsets
+    first = mapped(shards[0], name)
+    about = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, {**about, "shape": (total, *first.shape[1:])})
+        base = np.int64(0)
+        for number, path in enumerate(shards):
+            part = mapped(path, name)
+            if is_offsets:
+                part = part[min(number, 1) :] + base
+                base = part[-1]
+            content = part.tobytes()
+            member.write(content)
+            digest.update(content)
+    return total
 
 
 def mapped(path: Path, name: str) -> np.ndarray:

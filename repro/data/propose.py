@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import shutil
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -33,7 +32,7 @@ from repro.data import edge_boxes, random_boxes, selective_search
 from repro.data.candidates import Candidates
 from repro.data.files import replacing
 from repro.data.images import read_image
-from repro.data.proposals import ARRAYS, FILE, FORMAT, Proposals, mapped
+from repro.data.proposals import FILE, FORMAT, Proposals, join
 from repro.errors import DataError, did_you_mean
 
 SHARD = 256  # images, unless a number of shards is asked for
@@ -123,7 +122,7 @@ def propose(
         while jobs.missing():  # other processes' shards
             time.sleep(1.0)
             report(jobs.done(), len(records))
-        _join(jobs, file, method, fingerprint)
+        join(jobs.files(), file, jobs.about())
         shutil.rmtree(file.with_suffix(".shards"), ignore_errors=True)
     return file
 
@@ -155,7 +154,7 @@ class _Jobs:
     """The shards as work to do; keeps their names, and which of them were seen to be there."""
 
     def __init__(self, plan: _Plan, method: Method, folder: Path, fingerprint: str) -> None:
-        self.plan, self.method, self.folder = plan, method, folder
+        self.plan, self.method, self.folder, self.fingerprint = plan, method, folder, fingerprint
         about = json.dumps([FORMAT, method.name, asdict(method.settings), fingerprint])
         self._names = [self._name(number, about) for number in range(len(plan))]
         self._there: set[int] = set()
@@ -174,8 +173,20 @@ class _Jobs:
 
     @property
     def mark(self) -> str:
-        """Changes with the settings and with any image's name or id."""
+        """Changes with the settings, the data set, and any image's name or id."""
         return hashlib.sha256("".join(self._names).encode()).hexdigest()[:16]
+
+    def about(self) -> dict[str, Any]:
+        """What the file's header says of how it was made."""
+        return {
+            "method": self.method.name,
+            "settings": asdict(self.method.settings),
+            "ranking": self.method.settings.ranking,
+            "squashed": self.method.settings.size,
+            "dataset": self.fingerprint,
+            "mark": self.mark,
+            "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
+        }
 
     def joined(self, file: Path) -> bool:
         """Whether an earlier attempt has put all shards together, and was stopped only then."""
@@ -259,51 +270,3 @@ def shard(job: Job) -> Job:
 
 def _box_type(method: Method) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if method.settings.size is not None and method.settings.size < 256 else np.uint16
-
-
-def _join(jobs: _Jobs, file: Path, method: Method, fingerprint: str) -> None:
-    """One file of all shards, an array at a time and a shard at a time. Equal content gives equal bytes."""
-    files = jobs.files()
-    digest, lengths = hashlib.sha256(), {}
-    with replacing(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name in ARRAYS:
-            lengths[name] = _join_array(archive, name, files, digest)
-        header = {
-            "format": FORMAT,
-            "method": method.name,
-            "settings": asdict(method.settings),
-            "ranking": method.settings.ranking,
-            "squashed": method.settings.size,
-            "dataset": fingerprint,
-            "images": lengths["image_ids"],
-            "boxes": lengths["boxes"],
-            "mark": jobs.mark,
-            "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
-            "sha256": digest.hexdigest()[:16],
-        }
-        with archive.open(zipfile.ZipInfo("header.npy"), "w") as member:
-            np.lib.format.write_array(member, np.array(json.dumps(header)))
-
-
-def _join_array(archive: zipfile.ZipFile, name: str, files: Sequence[Path], digest: Any) -> int:
-    """Write one array of all shards; returns its length. Offsets go on from shard to shard, and begin with one 0."""
-    is_offsets = name in ("offsets", "level_offsets")
-    total = sum(_shape(path, name)[0] - is_offsets for path in files) + is_offsets
-    first = mapped(files[0], name)
-    about = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
-    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {**about, "shape": (total, *first.shape[1:])})
-        base = np.int64(0)
-        for number, path in enumerate(files):
-            part = mapped(path, name)
-            if is_offsets:
-                part = part[min(number, 1) :] + base
-                base = part[-1]
-            content = part.tobytes()
-            member.write(content)
-            digest.update(content)
-    return total
-
-
-def _shape(path: Path, name: str) -> tuple[int, ...]:
-    return tuple(mapped(path, name).shape)
