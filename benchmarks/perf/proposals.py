@@ -1,7 +1,8 @@
 """Region proposals: speed of OpenCV's Selective Search and of ours, how often both find the same, what they are worth.
 
-Prints Markdown. One thread, images decoded beforehand; rates are medians over interleaved rounds, and hours are rates
-times the 1,281,167 images of ImageNet-1k. Recall at K is the share of objects that one of the first K boxes meets with
+Prints Markdown. One thread, images decoded beforehand. Rates are images a second of processor time, which a busy
+neighbour disturbs less than the clock's, in medians over interleaved rounds; hours are for the 1,281,167 images of
+ImageNet-1k. Recall at K is the share of objects that one of the first K boxes meets with
 an IoU of 0.5 or more.
 
     python benchmarks/perf/proposals.py [--voc FOLDER ...] [--parts speed sets recall] [--images 24] [--rounds 3]
@@ -74,11 +75,11 @@ def photographs(folder: Path, count: int) -> list[Photograph]:
 
 
 def seconds(method: Method, images: list[np.ndarray]) -> float:
-    """Time an image takes, on average."""
-    start = time.perf_counter()
+    """Processor time an image takes, on average."""
+    start = time.process_time()
     for image in images:
         method.search(image, 0)
-    return (time.perf_counter() - start) / len(images)
+    return (time.process_time() - start) / len(images)
 
 
 def speed(sets: dict[str, list[Photograph]], rounds: int) -> str:
