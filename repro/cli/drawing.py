@@ -159,7 +159,7 @@ def _provenance(declared: Table, drawing: Drawing, sources: Sequence[Source]) ->
             "figure": declared.name,
             "title": declared.title,
             "paper": declared.paper,
-            "scale": sources[0].stages[-1].scale,
+            "scale": sources[0].scale,
             "drawing": {"kind": declared.drawing.kind} | drawing.model_dump(),
             "datasets": list(dict.fromkeys(name for one in sources for name in one.stages[-1].datasets)),
             "cells": cells,

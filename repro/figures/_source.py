@@ -71,6 +71,11 @@ class Source:
         """What the row is called in a picture."""
         return self.row.label
 
+    @property
+    def scale(self) -> str:
+        """The scale that its stages ran at."""
+        return self.stages[-1].scale
+
     def score(self) -> float | None:
         """Return the cell's score; None where it is not recorded."""
         found = Records(self.records).best(self.stages[-1].signature)

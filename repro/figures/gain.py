@@ -24,7 +24,8 @@ class Drawing(_drawing.Drawing):
     Attributes:
         x: What the columns' labels count.
         y: What the metric is called.
-        printed: Row id to column id to what the paper says of the gain there; shown hollow.
+        printed: Row id to column id to what the paper says of the gain there; shown hollow, at scale paper only, since
+            a gain on other images is no reference.
     """
 
     x: str
@@ -46,28 +47,30 @@ class Drawing(_drawing.Drawing):
             if score is None or baseline is None:
                 missing.append(f"{one.row.id}/{one.column.id} seed {one.seed}")
             else:
-                about = {"row": one.row.id, "label": one.label, "column": one.column.id, "x": _number(one)}
-                rows.append(about | {"seed": one.seed, "score": score, "gain": score - baseline})
-        if not any(row["gain"] for row in rows):
+                about = {"row": one.row.id, "label": one.label, "baseline": one.baseline}
+                about |= {"column": one.column.id, "x": _number(one)}
+                printed = self.printed.get(one.row.id, {}).get(one.column.id) if one.scale == "paper" else None
+                rows.append(about | {"seed": one.seed, "score": score, "gain": score - baseline, "printed": printed})
+        if all(row["baseline"] for row in rows):
             raise FigureError("no row has a score beside one of the baseline's with the same column and seed")
         return Data(rows, remarks=(f"not drawn, for want of scores: {', '.join(missing)}",) if missing else ())
 
     def draw(self, data: Data) -> Figure:
         """Draw mean and standard deviation over seeds; the baseline is the line at 0."""
-        figure = _paper.canvas(_paper.COLUMN, 2.3)
+        figure = _paper.canvas(_paper.COLUMN, 2.7)
         axes = figure.subplots()
-        baseline = next((row["label"] for row in data.rows if not row["gain"]), "baseline")
+        baseline = next(row["label"] for row in data.rows if row["baseline"])
         axes.axhline(0, color="#555555", linewidth=0.8, linestyle="--", label=f"{baseline} (baseline)")
-        ids = list(dict.fromkeys(row["row"] for row in data.rows if row["label"] != baseline))
+        ids = list(dict.fromkeys(row["row"] for row in data.rows if not row["baseline"]))
         for place, row in enumerate(ids):
             self._line(axes, [one for one in data.rows if one["row"] == row], place)
         ticks = sorted({row["x"] for row in data.rows})
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.set(xlabel=self.x, ylabel=f"gain in {self.y} over {baseline}, points")
+        axes.set(xlabel=self.x, ylabel=f"Δ{self.y} over {baseline}, points")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
-        axes.legend()
+        figure.legend(loc="outside upper center", ncols=2, columnspacing=1)
         return figure
 
     def _line(self, axes: Axes, rows: Sequence[Mapping[str, Any]], place: int) -> None:
@@ -79,8 +82,7 @@ class Drawing(_drawing.Drawing):
         spreads = [float(np.std(by_x[x], ddof=1)) if len(by_x[x]) > 1 else 0.0 for x in xs]
         look = {"color": _paper.COLOURS[place], "marker": _paper.MARKERS[place]}
         axes.errorbar(xs, means, spreads if any(spreads) else None, capsize=2, label=rows[0]["label"], **look)
-        at = {row["column"]: row["x"] for row in rows}
-        printed = [(at[column], gain) for column, gain in self.printed.get(rows[0]["row"], {}).items() if column in at]
+        printed = [(row["x"], row["printed"]) for row in rows if row["printed"] is not None]
         if printed:
             x, gain = zip(*printed, strict=True)
             axes.plot(
