@@ -30,7 +30,7 @@ class Number:
 
     @classmethod
     def parse(cls, text: str, runs: int | None = None) -> Number:
-        """Read ``14.58``, ``14.58 ± 0.3`` or ``14.58 ± 0.3 (5)``.
+        """Read ``14.58``, ``14.58 ± 0.3`` or ``14.58 ± 0.3 (5)``; ``1e-4`` is a number too.
 
         Args:
             text: As printed.
@@ -47,17 +47,18 @@ class Number:
             )
             raise ValueError(f"{printed!r} is not a number as printed: {hint}")
         value, spread, count = match.group("value", "spread", "runs")
+        mantissa, _, exponent = value.partition("e")
         return cls(
             text=printed,
             value=float(value.replace("−", "-")),
             spread=None if spread is None else float(spread),
-            decimals=len(value.partition(".")[2]),
+            decimals=len(mantissa.partition(".")[2]) - int(exponent or 0),
             runs=runs if count is None else int(count),
         )
 
 
 _NUMBER = re.compile(
-    r"(?P<value>[-−]?(?:\d+(?:\.\d+)?|\.\d+))"
+    r"(?P<value>[-−]?(?:\d+(?:\.\d+)?|\.\d+)(?:e-\d+)?)"
     r"\s*(?:(?:±|\+/?-)\s*(?P<spread>\d+(?:\.\d+)?|\.\d+))?\s*(?:\((?P<runs>[1-9]\d*)\))?"
 )
 _DASHES = ("-", "−", "–", "—", "")

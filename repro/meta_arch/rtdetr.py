@@ -33,6 +33,7 @@ from repro.modeling.matching import HungarianMatcher, Targets
 from repro.modeling.presnet import PResNet
 from repro.modeling.transformer import ContrastiveDenoising, DeformableDecoder, EncoderQueries, RTDETRTransformer
 from repro.modeling.transformer.denoising import Denoising
+from repro.modeling.transformer.memory import Memory
 from repro.modeling.transformer.queries import Queries
 
 from .deformable_detr import DeformableDETR
@@ -85,7 +86,7 @@ class RTDETR(DeformableDETR):
         noise = self.denoising(targets, self.num_classes)
         return self.losses(*self.denoise(self.transformer.start(memory), memory, noise), targets, noise)
 
-    def denoise(self, queries: Queries, memory: Any, noise: Denoising) -> tuple[Predictions, Predictions]:
+    def denoise(self, queries: Queries, memory: Memory, noise: Denoising) -> tuple[Predictions, Predictions]:
         """Predictions for the denoising queries, and for the others: one more set, the encoder's, then the layers'."""
         first = noise.labels.shape[1]
         content = self.denoising_class_embed(noise.labels).to(queries.content.dtype)
@@ -104,20 +105,14 @@ class RTDETR(DeformableDETR):
         self, denoised: Predictions, predictions: Predictions, targets: Targets, noise: Denoising
     ) -> dict[str, Tensor]:
         """Weighted losses; of the encoder their names end in ``_enc``, of denoising queries in ``_dn`` or ``_dn_i``."""
-        losses, _ = self.criterion(predictions, targets)
-        layers = len(denoised.logits)
-        named = {}
-        for name, value in losses.items():
-            base, _, index = name.rpartition("_")
-            if not index.isdigit():
-                named[name] = value
-            else:
-                named[f"{base}_enc" if index == "0" else f"{base}_{int(index) - 1}"] = value
+        per_set, _ = self.criterion.of_sets(predictions.logits, predictions.boxes_cxcywh_rel, targets)
+        losses = named_by_layer({name: values[1:] for name, values in per_set.items()})
+        losses |= {f"{name}_enc": values[0] for name, values in per_set.items()}
         count = number_of_objects(targets, self.device) * noise.groups
-        restored = self.criterion.of_matches(*denoised[:2], noise.targets, noise.matches.repeated(layers), count)
-        for name, value in named_by_layer({f"{name}_dn": value for name, value in restored.items()}).items():
-            named[name] = value if noise.objects else value * 0
-        return named
+        matches = noise.matches.repeated(len(denoised.logits))
+        restored = self.criterion.of_matches(*denoised[:2], noise.targets, matches, count)
+        weight = 1.0 if noise.objects else 0.0
+        return losses | named_by_layer({f"{name}_dn": weight * values for name, values in restored.items()})
 
     def _classify(self, states: Float[Tensor, "D B Q C"]) -> Float[Tensor, "D B Q K"]:
         """Class logits of as many layers as ran."""

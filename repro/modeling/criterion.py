@@ -76,17 +76,18 @@ class SetCriterion(nn.Module):
         those of a two-stage detector's encoder in ``_enc``; there all objects are of class 0 (Zhu et al. 2021, A.4).
         Without any object in the batch the box losses are zero and still connected to the predictions.
         """
-        per_layer, matches = self._of_sets(predictions.logits, predictions.boxes_cxcywh_rel, targets)
+        per_layer, matches = self.of_sets(predictions.logits, predictions.boxes_cxcywh_rel, targets)
         losses = named_by_layer(per_layer)
         if predictions.encoder is not None:
             sets = (value.unsqueeze(0) for value in predictions.encoder)
-            found, _ = self._of_sets(*sets, targets._replace(labels=torch.zeros_like(targets.labels)))
+            found, _ = self.of_sets(*sets, targets._replace(labels=torch.zeros_like(targets.labels)))
             losses |= {f"{name}_enc": value[0] for name, value in found.items()}
         return losses, matches
 
-    def _of_sets(
+    def of_sets(
         self, logits: Float[Tensor, "D B Q K"], boxes: Float[Tensor, "D B Q 4"], targets: Targets
     ) -> tuple[dict[str, Float[Tensor, " D"]], Matches]:
+        """Weighted losses of each set of predictions, each matched on its own, and the matching."""
         matches = self.matcher(_single(logits), boxes, targets)
         count = number_of_objects(targets, logits.device)
         return self.of_matches(logits, boxes, targets, matches, count), matches

@@ -85,6 +85,8 @@ def faults(read: Read, *changes: tuple[str, str]) -> str:
         (".044", 0.044, None, 3, 5),
         ("45", 45.0, None, 0, 5),
         ("−0.3", -0.3, None, 1, 5),
+        ("5e-5", 5e-5, None, 5, 5),
+        ("1.5e-2", 0.015, None, 3, 5),
     ],
 )
 def test_numbers_keep_what_was_printed(text: str, value: float, spread: float | None, decimals: int, runs: int) -> None:
