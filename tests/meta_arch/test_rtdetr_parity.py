@@ -128,3 +128,19 @@ def test_names_lead_back(pair):
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     assert back.keys() - counters == own.keys() - counters
     assert all(torch.equal(back[name], own[name]) for name in own.keys() - counters)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("size", "mode"), [((128, 128), "discrete"), ((96, 160), "discrete_per_axis")], ids=str)
+def test_points_read_at_one_pixel(size, mode):
+    """Theirs reads rectangles rightly, which as published only squares are."""
+    case = (2, "basic", 3, 0.5)
+    model = ours(*case)
+    peer = theirs(model, *case)
+    for layer in peer.model.decoder.layers:
+        layer.encoder_attn.method = "discrete"
+    for layer in model.transformer.decoder.layers:
+        layer.cross_attn.mode = mode
+    expected, found = peer(images(*size)), model.forward_tensors(images(*size))
+    torch.testing.assert_close(found.pred_logits, expected.logits, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.pred_boxes, expected.pred_boxes, rtol=1e-6, atol=1e-6)
