@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +29,9 @@ def register(app: typer.Typer) -> None:
     )
     group.command("list", epilog="Example: repro data list")(list_)
     group.command("check", epilog="Example: repro data check coco_2017_train coco_2017_val --deep")(check)
-    group.command("prepare", epilog="Example: repro data prepare bccd --from ~/downloads/BCCD")(prepare)
+    group.command(
+        "prepare", epilog="Example: repro data prepare voc --from ~/downloads/VOCdevkit --root /shared/datasets"
+    )(prepare)
     app.add_typer(group, name="data", rich_help_panel="Keep")
 
 
@@ -45,6 +50,7 @@ def list_(root: Root = None, as_json: options.Json = False) -> None:
     output.show(grid)
     output.say(f"Folder of data sets: {datasets_root(root)}")
     output.say("Any other in COCO or VOC layout: coco:<instances.json>:<image folder>, voc:<folder>:<split>")
+    output.say("A list of ImageNet's classes: imagenet:<file of synsets>")
 
 
 def _listed(dataset: Any) -> dict[str, Any]:
@@ -99,7 +105,11 @@ def _lines(report: Any) -> list[str]:
 
 def prepare(
     family: Annotated[
-        str, typer.Argument(help="shapes, coco, voc, bccd, ...", autocompletion=options.complete.families)
+        str,
+        typer.Argument(
+            help="voc, airbus, imagenet, imagenet100, fewshot, percent, coco, bccd, shapes, ships",
+            autocompletion=options.complete.families,
+        ),
     ],
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Folder that holds the data now.")
@@ -108,12 +118,58 @@ def prepare(
     root: Root = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put a data set where it is looked for: generate it, or link it from where it lies."""
+    """Put a data set where it is looked for: generate it, or link it from where it lies.
+
+    Nothing is downloaded. --from names a folder with the files as their publishers unpack them:
+
+    - voc: VOCdevkit, with VOC2007, VOC2012 or both
+    - airbus: train_v2/ and train_ship_segmentations_v2.csv
+    - imagenet, imagenet100: train/, with a folder for each class; imagenet100 needs no --from when imagenet is prepared
+    - fewshot: TFA's cocosplit/, and coco/train2014 and coco/val2014
+    - coco: annotations/, train2017/ and val2017/; percent: writes the image lists of DETReg's 1, 2, 5 and 10 %
+
+    Killed, it is simply run again: what was done is not done twice. What is published has one fingerprint on every
+    machine, which is stored with the hash of the content, so that a later change is noticed.
+    """
     from repro.data import datasets
 
-    done = datasets.prepare(family, source, root, copy=copy)
+    with _counting() as progress:
+        done = datasets.prepare(family, source, root, copy=copy, progress=progress)
     if as_json:
         output.say_json({"family": family, "done": done})
         return
     for line in done:
         output.say(line)
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far it is: a bar on a terminal, elsewhere a line for each tenth of what takes long."""
+    if not sys.stderr.isatty():
+        yield _Tenths()
+        return
+    from rich.progress import Progress
+
+    with Progress(console=output.console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+class _Tenths:
+    """Remarks a count whenever another tenth of it is done."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take a count."""
+        tenth = 10 * done // max(total, 1)
+        if tenth > self.told.get(what, 0):
+            self.told[what] = tenth
+            output.remark(f"{done:,} of {total:,} {what}")

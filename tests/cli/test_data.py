@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -48,6 +49,48 @@ def test_prepare_of_an_unknown_family(bench: Any) -> None:
     done = bench.call("data", "prepare", "bcdd")
     assert done.code == 2
     assert "bccd" in done.err
+
+
+def test_the_help_of_prepare_names_every_family_and_what_it_needs(bench: Any) -> None:
+    from repro.data import datasets
+
+    told = " ".join(bench.call("data", "prepare", "--help").out.split())
+    for family, module in datasets.families().items():
+        if hasattr(module, "prepare"):
+            assert family in told
+    assert "Example: repro data prepare voc --from" in told
+    assert "train_ship_segmentations_v2.csv" in told
+
+
+@pytest.mark.parametrize("family", ["voc", "airbus", "imagenet", "imagenet100", "fewshot", "coco", "bccd"])
+def test_prepare_without_a_folder_says_what_it_holds_and_where_it_comes_from(bench: Any, family: str) -> None:
+    from repro.data import datasets
+
+    done = bench.call("data", "prepare", family)
+    assert done.code == 2
+    assert f"repro data prepare {family} --from DIR" in done.err
+    if family != "bccd":
+        assert datasets.families()[family].HOME.split()[0] in done.err
+
+
+def test_prepare_of_a_folder_that_is_not_it_names_what_was_looked_for(bench: Any) -> None:
+    done = bench.call("data", "prepare", "airbus", "--from", str(bench.root))
+    assert done.code == 2
+    assert "train_v2 does not exist" in done.err
+    assert not (bench.root / "datasets" / "airbus.fingerprints.json").exists()
+
+
+def test_prepare_tells_how_far_it_is(bench: Any) -> None:
+    file = bench.root / "datasets" / "coco" / "annotations" / "instances_train2017.json"
+    file.parent.mkdir(parents=True)
+    images = [{"id": number} for number in range(200)]
+    file.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    done = bench.call("data", "prepare", "percent")
+    assert done.code == 0, done.all
+    assert "2 of 20 lists" in done.err and "18 of 20 lists" in done.err
+    assert "10-seed46.json: 20 of 200 images" in done.out
+    again = bench.call("data", "prepare", "percent", "--json").json
+    assert again["family"] == "percent" and len(again["done"]) == 20
 
 
 @pytest.mark.skipif(BCCD is None, reason="REPRO_BCCD does not name the folder of BCCD's photographs")

@@ -71,7 +71,7 @@ def indexed(
         classes=(),
         categories=list,
         expected=(images, 0),
-        looked_for=(root / f"{family}.fingerprints.json",),
+        looked_for=(root / f"{family}.fingerprints.json",),  # `prepare` writes it last
         actual=lambda: opened().content(),
         stored=partial(prepared.content, root, family, name),
         records=opened,
