@@ -7,7 +7,7 @@ when that function does. Families of `repro.data.datasets` describe theirs with 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.data.dataset import Dataset, Source
+from repro.data.dataset import Dataset, Progress, Source, writable_root
 from repro.data.files import make_folder
 from repro.data.records import numbered
 from repro.errors import DataError
@@ -98,3 +98,27 @@ class Generated:
             "categories": numbered(self.classes),
         }
         (folder / "instances.json").write_text(json.dumps(content, separators=(",", ":")))
+
+
+def generate_all(sets: Sequence[Generated], source: Path | None, root: Path, progress: Progress) -> list[str]:
+    """What `prepare` of a generated family does: make all its sets now.
+
+    Args:
+        sets: The family's.
+        source: Must be None, since there is nothing to copy.
+        root: Folder of data sets.
+        progress: Is told how far it is.
+
+    Returns:
+        The sets' folders.
+
+    Raises:
+        DataError: There is a source.
+    """
+    if source is not None:
+        raise DataError("these images are generated: leave out --from")
+    done = []
+    for number, one in enumerate(sets):
+        progress("sets", number, len(sets))
+        done.append(str(one.generate(writable_root(root))))
+    return done

@@ -104,12 +104,15 @@ class Records(Sequence[dict[str, Any]]):
             raise DataError(
                 f"{index} is no index of images: {error}. Remove it and prepare the data set again"
             ) from error
-        self.images, self.classes = images, list(rows if classes is None else classes)
+        self.index, self.images, self.classes = index, images, list(rows if classes is None else classes)
         lacking = [f"it has no class {name}" for name in self.classes if name not in rows]
         collect(_shortened(lacking), str(index), DataError)
         self._starts = np.array([rows[name][0] for name in self.classes], np.int64)
         self._counts = np.array([rows[name][1] - rows[name][0] for name in self.classes], np.int64)
         self._ends = np.cumsum(self._counts)
+
+    def __reduce__(self) -> tuple[type[Records], tuple[Path, Path, list[str]]]:
+        return Records, (self.index, self.images, self.classes)  # a worker process opens the files itself
 
     def __len__(self) -> int:
         return int(self._ends[-1])

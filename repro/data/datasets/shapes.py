@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from repro.data.dataset import Dataset, Progress, quiet, writable_root
-from repro.data.generated import Generated, Image
+from repro.data.generated import Generated, Image, generate_all
 from repro.data.shape_images import CLASSES, Scene, draw
-from repro.errors import DataError
 
 VERSION = 2  # raise it when a pixel or a box changes
 SEED = 20220406
@@ -123,10 +122,4 @@ def _stream(size: str, split: str, index: int) -> list[int]:
 
 def prepare(source: Path | None, root: Path, copy: bool = False, progress: Progress = quiet) -> list[str]:
     """Generate all sets now; there is nothing to copy, so `source` must be None."""
-    if source is not None:
-        raise DataError("the shapes are generated: leave out --from")
-    done = []
-    for number, one in enumerate(sets := _all()):
-        progress("sets", number, len(sets))
-        done.append(str(one.generate(writable_root(root))))
-    return done
+    return generate_all(_all(), source, root, progress)

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from repro.data.dataset import Dataset, Progress, quiet, writable_root
-from repro.data.generated import Generated, Image
+from repro.data.generated import Generated, Image, generate_all
 from repro.data.ship_images import CLASSES, Water, draw
-from repro.errors import DataError
 
 VERSION = 1  # raise it when a pixel or a box changes
 SEED = 20180730
@@ -72,10 +71,4 @@ def image(size: str, split: str, index: int) -> Image:
 
 def prepare(source: Path | None, root: Path, copy: bool = False, progress: Progress = quiet) -> list[str]:
     """Generate all six sets now; there is nothing to copy, so `source` must be None."""
-    if source is not None:
-        raise DataError("the ships are generated: leave out --from")
-    done = []
-    for number, one in enumerate(sets := _all()):
-        progress("sets", number, len(sets))
-        done.append(str(one.generate(writable_root(root))))
-    return done
+    return generate_all(_all(), source, root, progress)

@@ -106,7 +106,7 @@ def test_records_are_a_sequence_that_workers_can_take_along(tree, tmp_path):
     with pytest.raises(IndexError):
         records[106]
     assert pickle.loads(pickle.dumps(records))[50] == records[50]
-    assert len(pickle.dumps(records)) < 20_000
+    assert len(pickle.dumps(records)) < 3_000  # the classes, and no image
     chosen = splits.percent((record["image_id"] for record in records), 10, 0)
     assert [record["image_id"] for record in splits.select(records, chosen)] == chosen
 
