@@ -99,12 +99,14 @@ def write(frame: pd.DataFrame, table: Table, folder: Path) -> list[Path]:
     return paths
 
 
-def layout(frame: pd.DataFrame) -> Layout:
-    """Arrange the frame's cells by row and column, in the order in which they come."""
+def layout(frame: pd.DataFrame, table: Table) -> Layout:
+    """Arrange the frame's cells by row and column in the table's order, which rows with gaps do not show."""
     cells = _cells(frame)
+    order = [column.id for column in table.columns]
+    columns = {(cell["column"], cell["column_label"], cell["group"]) for cell in cells}
     return Layout(
         rows=tuple(dict.fromkeys((cell["row"], _row_label(cell)) for cell in cells)),
-        columns=tuple(dict.fromkeys((cell["column"], cell["column_label"], cell["group"]) for cell in cells)),
+        columns=tuple(sorted(columns, key=lambda column: order.index(column[0]))),
         entries={(cell["row"], cell["column"]): _entry(cell) for cell in cells},
     )
 
@@ -114,7 +116,7 @@ def terminal(frame: pd.DataFrame, table: Table, width: int) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    arranged = layout(frame)
+    arranged = layout(frame, table)
     blocks = [_rich_table(arranged, block) for block in _blocks(arranged, width)]
     notes = [*legend(frame), table_line(frame)]
     claims = [
@@ -231,7 +233,7 @@ def _plain(frame: pd.DataFrame, table: Table, width: int) -> str:
 
 
 def _markdown(frame: pd.DataFrame, table: Table) -> str:
-    arranged = layout(frame)
+    arranged = layout(frame, table)
     head = ["", *(f"{group} {label}".strip() for _, label, group in arranged.columns)]
     lines = [f"# {_heading(frame, table)}", "", _md_row(head), _md_row(["---"] + ["---:"] * len(arranged.columns))]
     for row, label in arranged.rows:
@@ -309,7 +311,7 @@ def _finite(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latex(frame: pd.DataFrame, table: Table) -> str:
-    arranged = layout(frame)
+    arranged = layout(frame, table)
     body: list[latex.Line] = []
     for row, label in arranged.rows:
         entries = [arranged.entry(row, column) for column, _, _ in arranged.columns]

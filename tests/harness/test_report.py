@@ -78,6 +78,12 @@ def test_markdown_line_by_line(measured: Any) -> None:
     assert "undecided:" not in text
 
 
+def test_columns_keep_the_tables_order_where_the_first_row_has_gaps(bench: Any) -> None:
+    bench.declare(TABLE.replace("1%: 10.00 ± 0.30, 10%: 20.00", "10%: 20.00"))
+    text = report.render(bench.frame(), bench.table, "markdown")
+    assert text.splitlines()[2] == "|  | COCO 1% | COCO 10% |"
+
+
 def test_terminal_table_character_by_character(measured: Any) -> None:
     text = report.render(measured.frame(), measured.table, "table", width=60)
     assert text.splitlines()[:18] == [
