@@ -308,6 +308,9 @@ class _Comparison:
             return Judgement(Verdict.NOT_COMPARABLE, "its metric is undefined on this data (no such objects)")
         if len(ours) == 1 and self.scale != "paper":
             return Judgement(Verdict.NOT_COMPARABLE, f"{text} is claimed of scale paper")
+        if claim.gate == "void":
+            why = f"{text} is {signed(found.value)}; the printed numbers were retracted, or contradict others"
+            return Judgement(Verdict.NOT_COMPARABLE, why)
         bound = claim.above if claim.above is not None else claim.below
         assert bound is not None
         seeds = min(len(one.values) for one in ours)

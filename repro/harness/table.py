@@ -4,7 +4,8 @@ The folder is the registry: ``benchmarks/<paper>/table<N>.yaml`` is the table ``
 here are what such a file becomes once `repro.harness.table_file` has read and checked it. A cell is the table's stages
 with its row's and its column's settings laid over them.
 
-A figure, ``<paper>/figure<N>``, is a table that is drawn: its cells are what it is drawn from.
+A figure, ``<paper>/figure<N>``, is a table that is drawn: its cells are what it is drawn from. ``<paper>/text`` holds
+numbers that stand in a paper's text only.
 """
 
 from __future__ import annotations
@@ -321,9 +322,9 @@ def load(path_or_name: str | Path, root: Path | None = None) -> Table:
 
 
 def names(root: Path | None = None) -> list[str]:
-    """Return all names, opening no file: ``<paper>/table<N>``, ``<paper>/figure<N>``, then ``examples/<name>``."""
+    """Return all names, opening no file: ``<paper>/table<N>``, ``figure<N>`` and ``text``, then ``examples/<name>``."""
     root = root or places.benchmarks()
-    found = [*root.glob("*/table*.yaml"), *root.glob("*/figure*.yaml")]
+    found = [path for start in _STARTS for path in root.glob(f"*/{start}*.yaml")]
     papers = [path for path in found if path.parent.name != "examples"]
     examples = root.glob("examples/*.yaml")
     return [f"{p.parent.name}/{p.stem}" for group in (papers, examples) for p in sorted(group, key=_natural)]
@@ -365,9 +366,14 @@ def _named(items: Mapping[str, Item], id: str, complaint: str) -> Item:
     return items[id]
 
 
-def _natural(path: Path) -> tuple[str, bool, int, str]:
+_STARTS = ("table", "figure", "text")
+"""What the files of a paper are called, in the order in which they are listed."""
+
+
+def _natural(path: Path) -> tuple[str, int, int, str]:
     digits = "".join(character for character in path.stem if character.isdigit())
-    return path.parent.name, path.stem.startswith("figure"), int(digits or 0), path.stem
+    kind = next((place for place, start in enumerate(_STARTS) if path.stem.startswith(start)), 0)
+    return path.parent.name, kind, int(digits or 0), path.stem
 
 
 def _laid_over(spec: StageSpec, settings: Mapping[str, Any], kinds: Mapping[str, str]) -> StageSpec:

@@ -10,6 +10,7 @@ from repro.engine import config
 RECIPES = [name for name in config.recipes() if not name.startswith("common/")] + [
     "common/encoder_swav.py",
     "common/encoder_swav_projection.py",
+    "common/encoder_swav_400ep.py",
     "common/encoder_supervised.py",
     "common/evaluate_coco_val2017.py",
     "common/evaluate_voc_test2007.py",

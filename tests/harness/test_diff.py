@@ -286,6 +286,16 @@ def test_claims_are_judged_at_every_scale(bench: Any, gain: float, word: str) ->
     assert exit_code(bench.frame()) == 0
 
 
+def test_a_void_claim_shows_its_difference_and_is_not_judged(bench: Any) -> None:
+    bench.declare(TABLE + CLAIM.replace("gate: B", "gate: void"), scale="tiny")
+    bench.record("base", "1%", [3.0, 3.3, 2.7])
+    bench.record("ours", "1%", [6.1, 6.2, 5.7])
+    claim = bench.cell("gain", "1%")
+    assert (claim["verdict"], claim["gate"]) == ("not comparable", "void")
+    assert claim["mean"] == pytest.approx(3)
+    assert "+3.00" in claim["reason"]
+
+
 def test_a_claim_with_an_unfinished_row_is_not_judged(bench: Any) -> None:
     bench.declare(TABLE + CLAIM, scale="tiny")
     bench.record("base", "1%", [3.0, 3.3, 2.7])
