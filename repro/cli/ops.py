@@ -34,6 +34,7 @@ def build(
         typer.Option("--arch", help="80, 90+, …; + for PTX. Default: this machine's GPUs, else all supported."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compile again what is there.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Compile operators ahead of time, once for each version of torch; jobs only load them.
 
@@ -42,8 +43,13 @@ def build(
     from repro.ops import build as builder
     from repro.ops import library
 
-    for op in ops or library.operators():
-        builder.build(op, cuda=cuda, architectures=arch, force=force, report=output.say)
+    report = output.remark if as_json else output.say
+    made = {
+        op: builder.build(op, cuda=cuda, architectures=arch, force=force, report=report)
+        for op in ops or library.operators()
+    }
+    if as_json:
+        output.say_json({op: str(path) for op, path in made.items()})
 
 
 def list_(as_json: options.Json = False) -> None:

@@ -248,6 +248,14 @@ inline void gather_rest(const Plan<T>& plan, std::int64_t first, std::int64_t la
   }
 }
 
+template <class T>
+inline void fetch_ahead(const T* from, std::int64_t count) {
+  const auto* bytes = reinterpret_cast<const char*>(from);
+  for (std::int64_t byte = 0; byte < count * static_cast<std::int64_t>(sizeof(T)); byte += 64) {
+    __builtin_prefetch(bytes + byte);
+  }
+}
+
 template <class T, int corners>
 void forward_with(const Forward<T>& call, std::int64_t first, std::int64_t last, void* scratch) {
   const Sizes& sizes = call.sizes;
@@ -257,6 +265,11 @@ void forward_with(const Forward<T>& call, std::int64_t first, std::int64_t last,
     const std::int64_t image = visit / sizes.queries, begin = image * sizes.queries;
     const std::int64_t query = call.order ? begin + call.order[visit - begin] : visit;
     const T* base = call.value + image * sizes.tokens * stride;
+    if (call.order && visit + 1 < last) {
+      const std::int64_t next = (visit + 1) / sizes.queries * sizes.queries + call.order[(visit + 1) % sizes.queries];
+      fetch_ahead(call.locations + next * samples * 2, samples * 2);
+      fetch_ahead(call.weights + next * samples, samples);
+    }
     make_plan<T, false>(plan, call.samples, call.mode, 0, samples, call.locations + query * samples * 2,
                         call.weights + query * samples);
     for (std::int64_t head = 0; head < sizes.heads; ++head) {
