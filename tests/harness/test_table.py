@@ -380,9 +380,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_are_those_of_the_files_in_the_order_of_numbers(folder: Path) -> None:
+    for name in ("text", "figure12", "figure3"):
+        (folder / "adept" / f"{name}.yaml").write_text("")
     assert table.names(folder) == [
         "adept/table2",
         "adept/table5",
+        "adept/figure3",
+        "adept/figure12",
+        "adept/text",
         "detreg/table5",
         "detreg/table10",
         "examples/bccd",
