@@ -180,8 +180,9 @@ def _source_line(about: Mapping[str, Any]) -> str:
     commits = sorted({f"{(code.get('commit') or 'unknown')[:7]}{'+' if code.get('dirty') else ''}" for code in codes})
     stages = list(about["read"])
     shown = ", ".join(stages[:6]) + (f" and {len(stages) - 6} more" if len(stages) > 6 else "")
+    noun = "stage" if len(stages) == 1 else "stages"
     images = f"images {', '.join(about['datasets'])}; " if about["datasets"] else ""
     return (
-        f"{about['figure']} at scale {about['scale']}{after}: {images}stages {shown}; "
+        f"{about['figure']} at scale {about['scale']}{after}: {images}{noun} {shown}; "
         f"commit {', '.join(commits)}{' (+ uncommitted changes)' if any('+' in one for one in commits) else ''}"
     )

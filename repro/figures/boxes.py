@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TRUTH = "Ground truth"
 FEW = 10  # boxes of one method that are told apart without their rank
+TALL = 1.8  # inches that an image has at most, or of several on average
 
 
 class Drawing(_drawing.Drawing):
@@ -88,17 +89,13 @@ class Drawing(_drawing.Drawing):
         labels = list(dict.fromkeys(row["label"] for row in data.rows))
         last = max((row["rank"] for row in data.rows), default=1)
         many = last > FEW
-        down, across = (len(shown), labels) if len(labels) > 1 else (1, shown)
-        shapes = [data.arrays[f"image.{one}"].shape for one in shown]
-        widths = [max(shape[1] / shape[0] for shape in shapes)] * len(labels)
-        widths = widths if len(labels) > 1 else [shape[1] / shape[0] for shape in shapes]
-        height = min(_paper.PAGE / sum(widths), 2.0)
-        figure = _paper.canvas(_paper.PAGE, down * (height + 0.05) + 0.3 + 0.45 * many, images=True)
-        grid = figure.subplots(down, len(across), squeeze=False, width_ratios=widths)
+        figure, grid = _panels([data.arrays[f"image.{one}"].shape for one in shown], len(labels), 0.45 * many)
         for place, axes in enumerate(grid.flat):
             image, label = shown[place // len(labels)], labels[place % len(labels)]
             title = f"image {image}" if len(labels) == 1 else label if place < len(labels) else ""
             show(axes, data.arrays[f"image.{image}"], title)
+            if len(labels) > 1 and place % len(labels) == 0:
+                axes.set_ylabel(f"image {image}")
             rows = [row for row in data.rows if (str(row["image_id"]), row["label"]) == (image, label)]
             for row in reversed(rows):  # the best on top
                 colour = _palette()((row["rank"] - 1) / (last - 1)) if many else _colour(row)
@@ -106,6 +103,26 @@ class Drawing(_drawing.Drawing):
         if many:
             _rank_bar(figure, grid, last)
         return figure
+
+
+def _panels(shapes: Sequence[tuple[int, ...]], methods: int, below: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure as wide as a page and its axes, of the images' shapes, so that no gaps are left between them.
+
+    Args:
+        shapes: Of the images, (height, width, 3).
+        methods: How many stand side by side for each image; one puts the images themselves side by side.
+        below: Inches to leave for what else the figure shows.
+    """
+    if methods == 1:
+        widths = [shape[1] / shape[0] for shape in shapes]
+        height = min(_paper.PAGE / sum(widths), TALL)
+        figure = _paper.canvas(_paper.PAGE, height + 0.35 + below, images=True)
+        return figure, figure.subplots(1, len(shapes), squeeze=False, width_ratios=widths)
+    heights = [shape[0] / shape[1] for shape in shapes]
+    width = min((_paper.PAGE - 0.25) / methods, TALL / float(np.mean(heights)))
+    gaps = 0.06 * len(shapes)
+    figure = _paper.canvas(_paper.PAGE, width * sum(heights) + gaps + 0.3 + below, images=True)
+    return figure, figure.subplots(len(shapes), methods, squeeze=False, height_ratios=heights)
 
 
 def finder(source: Source) -> Callable[[dict[str, Any]], np.ndarray]:

@@ -70,7 +70,8 @@ class Drawing(_drawing.Drawing):
         axes.minorticks_off()
         axes.set(xlabel=self.x, ylabel=f"Δ{self.y} over {baseline}, points")
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
-        figure.legend(loc="outside upper center", ncols=2, columnspacing=1)
+        lines = len(axes.get_legend_handles_labels()[1])
+        figure.legend(loc="outside upper center", ncols=3 if lines <= 3 else 2, columnspacing=1)
         return figure
 
     def _line(self, axes: Axes, rows: Sequence[Mapping[str, Any]], place: int) -> None:

@@ -84,8 +84,8 @@ class Drawing(_drawing.Drawing):
         labels = list(dict.fromkeys(row["label"] for row in data.rows))
         slots = {label: sorted({row["slot"] for row in data.rows if row["label"] == label}) for label in labels}
         columns = max(map(len, slots.values()))
-        side = _paper.PAGE / columns
-        figure = _paper.canvas(_paper.PAGE, len(labels) * (side + 0.1) + 0.55)
+        side = (_paper.PAGE - 0.3) / columns
+        figure = _paper.canvas(_paper.PAGE, len(labels) * (side + 0.15) + 0.4, images=True)
         grid = figure.subplots(len(labels), columns, squeeze=False)
         for axes in grid.flat:
             axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
@@ -96,7 +96,7 @@ class Drawing(_drawing.Drawing):
                 _scatter(axes, [row for row in data.rows if (row["label"], row["slot"]) == (label, slot)])
                 for spine in axes.spines.values():
                     spine.set_visible(True)
-        figure.legend(handles=_handles(), loc="outside upper right", ncols=3, title="")
+        figure.legend(handles=_handles(), loc="outside upper right", ncols=3)
         return figure
 
 
@@ -121,6 +121,6 @@ def _handles() -> list[Any]:
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], linestyle="", marker=marker, color=_paper.COLOURS[colour], label=name)
+        Line2D([], [], linestyle="", marker=marker, markeredgewidth=1.2, color=_paper.COLOURS[colour], label=name)
         for name, (colour, marker) in SHAPES.items()
     ]
