@@ -69,10 +69,11 @@ def figure(
     declared = names.load_table(figure)
     drawing = figures.load(declared)
     where = names.load_cluster(cluster)
-    made = _plan(declared, drawing, names.scale(scale), names.select(declared, rows, columns, seeds))
+    selection = names.select(declared, rows, columns, seeds)
+    made = _plan(declared, drawing, names.scale(scale), selection)
     if run:
         launching.start(made, where, names.cluster_name(cluster))
-    _refuse_missing(made, drawing, where, f" --cluster {cluster}" if cluster else "")
+    _refuse_missing(made, drawing, where, (f" --cluster {cluster}" if cluster else "") + selection.options())
     sources = figures.sources(declared, made, where.output_root, plan_files.records(), device)
     folder = out or plan_files.figures()
     about = _draw(declared, drawing, sources, folder / f"{declared.name.replace('/', '-')}.{made.scale}", format)

@@ -86,6 +86,8 @@ def test_what_is_missing_is_named_with_the_command_that_runs_it(lab: Any) -> Non
         assert "toy/figure9 at scale smoke cannot be drawn yet, for want of" in done.output
         assert "propose ours/all seed 9: to run (never run)" in done.output
         assert "repro run toy/figure9 --scale smoke" in done.output.splitlines()[-1]
+        part = call("figure", name, "--scale", "smoke", "--columns", "all")
+        assert "repro run toy/figure9 --scale smoke --columns all" in part.output.splitlines()[-1]
         cluster = lab.root / "here.yaml"
         cluster.write_text(f"executor: debug\noutput_root: {lab.output}\nallow_dirty: true\n")
         done = call("figure", name, "--scale", "smoke", "--run", "--cluster", str(cluster))
