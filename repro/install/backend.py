@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,8 +44,11 @@ Settings = Mapping[str, str] | None
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     """What setuptools needs, and torch to compile operators against."""
-    needed: list[str] = build_meta.get_requires_for_build_wheel(None)
-    return [*needed, "torch>=2.11,<2.16", "numpy", "wheel"] if _wanted(config_settings) else needed
+    needed: list[str] = build_meta.get_requires_for_build_wheel(_others(config_settings))
+    if not _wanted(config_settings):
+        return needed
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    return [*needed, *project["optional-dependencies"]["torch"], "numpy", "wheel"]
 
 
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
@@ -55,9 +59,9 @@ def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata
     """
     wanted = _wanted(config_settings)
     if not wanted:
-        return build_meta.build_wheel(wheel_directory, None, metadata_directory)
+        return build_meta.build_wheel(wheel_directory, _others(config_settings), metadata_directory)
     with tempfile.TemporaryDirectory() as scratch:
-        pure = Path(scratch) / build_meta.build_wheel(scratch, None, metadata_directory)
+        pure = Path(scratch) / build_meta.build_wheel(scratch, _others(config_settings), metadata_directory)
         _wheel("unpack", str(pure), "--dest", scratch)
         (content,) = (path for path in Path(scratch).iterdir() if path.is_dir())
         _compile(content, cuda=wanted == "cuda")
@@ -73,9 +77,14 @@ def _wanted(settings: Settings) -> str:
         SystemExit: it is something else.
     """
     wanted = (settings or {}).get("ops", "")
-    if wanted not in {"", "cpu", "cuda"}:
+    if wanted not in ("", "cpu", "cuda"):
         raise SystemExit(f"ops={wanted}: expected ops=cpu or ops=cuda")
     return wanted
+
+
+def _others(settings: Settings) -> dict[str, str]:
+    """The settings that are setuptools'."""
+    return {key: value for key, value in (settings or {}).items() if key != "ops"}
 
 
 def _compile(content: Path, cuda: bool) -> None:

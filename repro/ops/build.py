@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +30,7 @@ from repro.ops import library
 ARCHITECTURES = ("75", "80", "86", "89", "90+")
 """Built for without a GPU: Turing to Hopper, and PTX of Hopper for later ones."""
 
-OPTIONS = ("-O3", "-std=c++20", "-fPIC", "-fopenmp", "-Wall", "-fvisibility=hidden", "-DNDEBUG")
+OPTIONS = ("-O3", "-ffp-contract=off", "-std=c++20", "-fPIC", "-fopenmp", "-Wall", "-fvisibility=hidden", "-DNDEBUG")
 SIMD = {
     "_avx2": ("-mavx2", "-mfma"),
     "_avx512": ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"),
@@ -63,10 +65,12 @@ def build(
     Raises:
         InstallError: a compiler is missing, or fails; the message holds what it said.
     """
+    if architectures:
+        cuda = _with_cuda(cuda)
     files = [path for path in library.sources(op) if path.suffix in {".cpp", ".cu"}]
     has_cuda = any(path.suffix == ".cu" for path in files)
     nvcc = cuda_compiler(required=bool(cuda)) if has_cuda and cuda is not False else None
-    archs = tuple(architectures or _architectures()) if nvcc else ()
+    archs = tuple(map(_architecture, architectures or _architectures())) if nvcc else ()
     name = f"cuda-{'-'.join(archs)}.so" if nvcc else "cpu.so"
     folder = (into or library.cache_folder()) / f"{op}-{library.key(op)}"
     target = folder / name
@@ -76,28 +80,28 @@ def build(
     if not nvcc:
         files = [path for path in files if "cuda" not in path.relative_to(library.PACKAGE / op / "csrc").parts]
     compiler = _compiler()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     with tempfile.TemporaryDirectory(prefix=f".{op}-", dir=folder) as scratch:
         commands = [_command(path, Path(scratch), compiler, nvcc, archs) for path in files]
         report(f"{op}: compiling {len(files)} files" + (f" for sm {', '.join(archs)}" if nvcc else ", no CUDA"))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(_compile, commands))
         linked = Path(scratch) / name
-        _call([compiler, "-shared", "-o", str(linked), *map(str, objects), *_libraries(nvcc)], linked)
+        _call([*compiler, "-shared", "-o", str(linked), *map(str, objects), *_libraries(nvcc)], linked)
         linked.replace(target)
     report(f"{op}: built {target}")
     return target
 
 
 def _command(
-    source: Path, scratch: Path, compiler: str, nvcc: Path | None, archs: Sequence[str]
+    source: Path, scratch: Path, compiler: list[str], nvcc: Path | None, archs: Sequence[str]
 ) -> tuple[list[str], Path]:
     """The call that compiles one file, and the object that it makes."""
     made = scratch / f"{source.parent.name}-{source.name}.o"  # two folders may each hold an ops.cpp
     if source.suffix == ".cu":
         assert nvcc is not None
         targets = [option for arch in archs for option in _generate(arch)]
-        host = ["-ccbin", compiler, "-Xcompiler", "-fPIC,-fvisibility=hidden"]
+        host = ["-ccbin", compiler[-1], "-Xcompiler", "-fPIC,-fvisibility=hidden"]
         options = ["-O3", "-std=c++20", "-DNDEBUG", "--threads", "2", *host, *targets]
         return [str(nvcc), *options, "-c", str(source), "-o", str(made)], made
     options = list(OPTIONS)
@@ -105,7 +109,7 @@ def _command(
         options += next((flags for ending, flags in SIMD.items() if source.stem.endswith(ending)), ())
     if nvcc:
         options += ["-isystem", str(nvcc.parent.parent / "include")]
-    return [compiler, *options, *_includes(), "-c", str(source), "-o", str(made)], made
+    return [*compiler, *options, *_includes(), "-c", str(source), "-o", str(made)], made
 
 
 def _generate(arch: str) -> list[str]:
@@ -130,17 +134,58 @@ def _libraries(nvcc: Path | None) -> list[str]:
     return found
 
 
-def _compiler() -> str:
-    """The C++ compiler: ``$CXX``, else g++.
+def _with_cuda(cuda: bool | None) -> bool:
+    """Who names architectures wants CUDA kernels.
+
+    Raises:
+        InstallError: and says that he does not.
+    """
+    if cuda is False:
+        raise InstallError("architectures are those of CUDA kernels, which were not wanted: leave out one of the two")
+    return True
+
+
+def _architecture(name: str) -> str:
+    """``90+`` for any usual way to write it: 9.0+PTX, sm_90+, 90+.
+
+    Raises:
+        InstallError: it is not a compute capability.
+    """
+    short = name.removeprefix("sm_").replace(".", "").replace("+PTX", "+")
+    if not re.fullmatch(r"\d{2,3}\+?", short):
+        raise InstallError(f"{name} is not a compute capability; expected such as 80, 9.0 or 90+ (with PTX)")
+    return short
+
+
+def _make(folder: Path) -> None:
+    """Create the folder of a library.
+
+    Raises:
+        InstallError: it cannot be written.
+    """
+    fault = "there is no home folder" if folder.parts[0] == "~" else ""
+    if not fault:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fault = str(error)
+        else:
+            fault = "" if os.access(folder, os.W_OK) else "it is not writable"
+    if fault:
+        raise InstallError(f"cannot put the library into {folder}: {fault}. Set REPRO_OPS_CACHE to another folder")
+
+
+def _compiler() -> list[str]:
+    """The C++ compiler: ``$CXX``, which may hold words such as ccache before it, else g++.
 
     Raises:
         InstallError: there is none.
     """
-    wanted = os.environ.get("CXX", "g++")
-    found = shutil.which(wanted)
+    wanted = shlex.split(os.environ.get("CXX") or "g++")
+    found = shutil.which(wanted[0])
     if found is None:
-        raise InstallError(f"no C++ compiler: {wanted} is not on the path. apt-get install g++, or set CXX")
-    return found
+        raise InstallError(f"no C++ compiler: {wanted[0]} is not on the path. apt-get install g++, or set CXX")
+    return [found, *wanted[1:]]
 
 
 def cuda_compiler(required: bool) -> Path | None:

@@ -70,8 +70,8 @@ def key(op: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where ``build.py`` puts libraries."""
-    return Path(os.environ.get("REPRO_OPS_CACHE") or "~/.cache/repro/ops").expanduser()
+    """Where ``build.py`` puts libraries. Without a home folder it starts with ``~``, and nothing is there."""
+    return Path(os.path.expanduser(os.environ.get("REPRO_OPS_CACHE") or "~/.cache/repro/ops"))  # noqa: PTH111
 
 
 def folders(op: str) -> list[Path]:
@@ -82,13 +82,29 @@ def folders(op: str) -> list[Path]:
 
 def find(op: str) -> Library:
     """The library that serves this machine: one with CUDA kernels for its GPU if there is one, else any."""
-    files = [path for folder in folders(op) if folder.is_dir() for path in sorted(folder.glob("*.so"))]
-    for path in sorted(files, key=lambda path: path.stem == "cpu"):
-        if path.stem == "cpu" or _serves_gpu(path.stem):
-            return Library(path)
+    files = _files(op)
+    for path in _serving(files):
+        return Library(path)
     if files:
         return Library(None, f"built for {', '.join(path.stem for path in files)} only; run {BUILD} {op} here")
     return Library(None, f"not built; run {BUILD} {op}")
+
+
+def _files(op: str) -> list[Path]:
+    """An operator's libraries, for whatever devices; none where a folder cannot be read."""
+    found: list[Path] = []
+    for folder in folders(op):
+        try:
+            found += sorted(folder.glob("*.so"))
+        except OSError:  # somebody else's home folder, say: then nothing is built for us there
+            continue
+    return found
+
+
+def _serving(files: list[Path]) -> list[Path]:
+    """Those that serve this machine, best first."""
+    last = sorted(files, key=lambda path: path.stem == "cpu")
+    return [path for path in last if path.stem == "cpu" or _serves_gpu(path.stem)]
 
 
 def _serves_gpu(stem: str) -> bool:
@@ -97,6 +113,8 @@ def _serves_gpu(stem: str) -> bool:
         return True
     major, minor = torch.cuda.get_device_capability()
     for arch in stem.split("-")[1:]:
+        if not arch.rstrip("+").isdigit():
+            continue
         number = int(arch.rstrip("+"))
         # Machine code runs on later devices of the same generation; PTX ("+") on every later device.
         same_generation = number // 10 == major and number % 10 <= minor
@@ -108,12 +126,12 @@ def _serves_gpu(stem: str) -> bool:
 @cache
 def load(op: str) -> bool:
     """Make ``torch.ops.repro`` hold the operator, and say whether it does. Looks once a process; never builds."""
-    found = find(op)
-    if found.path is None:
-        return False
-    try:
-        torch.ops.load_library(str(found.path))
-    except OSError as error:
-        warnings.warn(f"cannot load {found.path}, so {op} runs without it: {error}", RuntimeWarning, stacklevel=2)
-        return False
-    return True
+    for path in _serving(_files(op)):
+        try:
+            torch.ops.load_library(str(path))
+        except OSError as error:
+            told = f"cannot load {path}, so {op} runs without it; run {BUILD} {op} --force: {error}"
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
+        else:
+            return True
+    return False

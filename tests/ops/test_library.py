@@ -117,6 +117,39 @@ def test_build_load_and_keep(package):
     assert "is there already" in said[-1]
 
 
+def test_a_library_that_does_not_load_gives_way_to_the_next(package):
+    # A name can be registered once a process.
+    (package / "toy" / "csrc" / "toy.cpp").write_text(SOURCE.replace("toy(", "toy_again("))
+    library.key.cache_clear()
+    build.build("toy", report=lambda _: None)
+    built("cuda-90.so")
+    with pytest.warns(RuntimeWarning, match=r"cuda-90.so, so toy runs without it; run repro ops build toy --force"):
+        assert library.load("toy")
+
+
+def test_a_cache_that_cannot_be_read_or_written(package, monkeypatch):
+    monkeypatch.setenv("REPRO_OPS_CACHE", "/proc/none")
+    assert library.find("toy").path is None
+    with pytest.raises(InstallError, match=r"cannot put the library into /proc/none.*Set REPRO_OPS_CACHE"):
+        build.build("toy", report=lambda _: None)
+    monkeypatch.setattr(library, "cache_folder", lambda: Path("~/.cache/repro/ops"))
+    assert library.load("toy") is False
+    with pytest.raises(InstallError, match="there is no home folder"):
+        build.build("toy", report=lambda _: None)
+
+
+@pytest.mark.parametrize(("given", "short"), [("80", "80"), ("9.0+PTX", "90+"), ("sm_86", "86"), ("10.0", "100")])
+def test_ways_to_write_an_architecture(given, short):
+    assert build._architecture(given) == short
+
+
+def test_what_is_no_architecture(package):
+    with pytest.raises(InstallError, match="90a is not a compute capability; expected such as 80"):
+        build._architecture("90a")
+    with pytest.raises(InstallError, match="which were not wanted"):
+        build.build("toy", cuda=False, architectures=["80"], report=lambda _: None)
+
+
 def test_what_the_compiler_says_is_shown(package):
     (package / "toy" / "csrc" / "toy.cpp").write_text("int broken( {")
     with pytest.raises(InstallError, match=r"(?s)cannot make csrc-toy.cpp.o: .*error"):

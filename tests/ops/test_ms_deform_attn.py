@@ -137,9 +137,7 @@ def test_a_level_without_pixels_or_without_points_is_passed_over(mode):
     torch.testing.assert_close(output, alone)
 
 
-def test_half_precision_values_keep_exact_locations(request):
-    if "native" in request.node.name:
-        pytest.skip("on a CPU values in 16 bits are the reference's")
+def test_half_precision_values_keep_exact_locations():
     torch.manual_seed(0)
     shapes = [(40, 40)]
     value, locations = torch.randn(1, 1600, 1, 4), torch.rand(1, 64, 1, 1, 2)
@@ -176,7 +174,12 @@ def test_arguments_that_do_not_fit_are_named(change, message):
 @pytest.mark.parametrize(
     ("name", "change", "error", "message"),
     [
-        ("value", lambda x: x.int(), TypeError, r"value, of shape \[1, 8, 1, 1\], is int32; .* float64 or float32"),
+        (
+            "value",
+            lambda x: x.int(),
+            TypeError,
+            r"value, of shape \[1, 8, 1, 1\], is int32; expected float64 or float32",
+        ),
         ("locations", lambda x: x.half(), TypeError, r"sampling_locations, .* is float16; .* expected float32"),
         ("weights", lambda x: x.double(), TypeError, r"attention_weights, .* is float64; .* expected float32"),
         ("locations", lambda x: x.to("meta"), ValueError, r"sampling_locations, .* is on meta; expected cpu"),
@@ -193,6 +196,48 @@ def test_tensors_that_do_not_fit_are_named(name, change, error, message):
     tensors[name] = change(tensors[name])
     with pytest.raises(error, match=message):
         call(*tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"shapes": [(-2, -3), (1, 2)]}, ValueError, r"spatial_shapes holds \(-2, -3\); expected \(height, width\)"),
+        (
+            {"shapes": [(2, 3, 1), (1, 2)]},
+            ValueError,
+            r"spatial_shapes is .*; expected \(height, width\) of each level",
+        ),
+        ({"shapes": [2, 3]}, TypeError, r"spatial_shapes holds 2; expected \(height, width\) of each level"),
+        ({"shapes": None, "starts": [0, 6]}, TypeError, "spatial_shapes is None; expected"),
+        ({"points": (1, -1)}, ValueError, r"points_per_level holds \(1, -1\); expected whole numbers"),
+        ({"points": (1.0, 1.0)}, TypeError, r"points_per_level holds \(1.0, 1.0\); expected whole numbers"),
+        ({"points": 2}, TypeError, "points_per_level holds 2; expected whole numbers"),
+        ({"starts": 0}, TypeError, "level_start_index holds 0; expected whole numbers"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        call(*(torch.rand(size) for size in GOOD.values()), **({"starts": [0, 6]} | change))
+
+
+def test_what_is_no_tensor_is_named():
+    with pytest.raises(TypeError, match="value is a ndarray; expected a tensor"):
+        call(ramp().numpy(), torch.rand(1, 4, 1, 2, 2), torch.rand(1, 4, 1, 2))
+
+
+def test_the_published_layout_is_recognised():
+    with pytest.raises(ValueError, match="levels and points in one axis"):
+        call(ramp(), torch.rand(1, 4, 1, 2, 1, 2), torch.rand(1, 4, 1, 2))
+
+
+def test_transforms_have_the_references_rules():
+    value, locations, weights = ramp(), torch.rand(1, 4, 1, 2, 2), torch.rand(1, 4, 1, 2)
+    per_value = torch.func.grad(lambda v: call(v, locations, weights).sum())(value)
+    (expected,) = torch.autograd.grad(call(value.requires_grad_(), locations, weights).sum(), value)
+    torch.testing.assert_close(per_value, expected)
+    # The operator is linear in the value, so its derivative along the value is itself.
+    discrete = torch.func.jvp(lambda v: call(v, locations, weights, mode="discrete"), (ramp(),), (ramp(),))
+    torch.testing.assert_close(discrete[1], discrete[0])
 
 
 def test_sizes_may_be_tensors():

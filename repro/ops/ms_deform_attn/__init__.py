@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import native, reference
 
@@ -65,11 +68,12 @@ def ms_deform_attn(
     Raises:
         ValueError: a shape does not fit the others, a tensor is not contiguous or on another device, or ``mode`` does
             not exist.
-        TypeError: a tensor has a type that does not fit the values' type.
+        TypeError: an argument is not what it should be, or a tensor's type does not fit the values' type.
     """
+    _check_are_tensors(value=value, sampling_locations=sampling_locations, attention_weights=attention_weights)
     shapes = _pairs(spatial_shapes)
-    starts = level_start_index.tolist() if isinstance(level_start_index, Tensor) else list(level_start_index)
-    points = list(points_per_level)
+    starts = _counts("level_start_index", level_start_index)
+    points = _counts("points_per_level", points_per_level)
     _check_shapes(value, shapes, starts, sampling_locations, attention_weights, points, mode)
     _check_tensors(value, sampling_locations, attention_weights)
     if _chosen(value) == "reference":
@@ -113,7 +117,7 @@ def implementation(name: str) -> Iterator[None]:
 def _chosen(value: Tensor) -> str:
     """The implementation that such values get."""
     device, dtype = value.device.type, value.dtype
-    if _wanted == "reference" or torch.onnx.is_in_onnx_export():
+    if _wanted == "reference" or torch.onnx.is_in_onnx_export() or _transformed():
         return _noted("reference")
     if native.serves(device, dtype):
         return _noted("native")
@@ -128,11 +132,41 @@ def _noted(name: str) -> str:
     return name
 
 
-def _pairs(spatial_shapes: Sequence[tuple[int, int]] | Tensor) -> list[tuple[int, int]]:
+def _transformed() -> bool:
+    """Inside forward-mode differentiation or a transform of ``torch.func``, for which the kernel has no rules."""
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _pairs(spatial_shapes: Any) -> list[tuple[int, int]]:
     """Sizes of the levels as numbers."""
-    if isinstance(spatial_shapes, Tensor):
-        spatial_shapes = spatial_shapes.tolist()
-    return [(height, width) for height, width in spatial_shapes]
+    expected = "(height, width) of each level"
+    if not isinstance(spatial_shapes, Tensor | Sequence):
+        raise TypeError(f"spatial_shapes is {spatial_shapes!r}; expected {expected}")
+    levels = spatial_shapes.tolist() if isinstance(spatial_shapes, Tensor) else spatial_shapes
+    shapes = [_counts("spatial_shapes", level, expected) for level in levels]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ValueError(f"spatial_shapes is {shapes}; expected {expected}")
+    return [(height, width) for height, width in shapes]
+
+
+def _counts(name: str, given: Any, expected: str = "whole numbers, none negative") -> list[int]:
+    """Numbers that count something, from a sequence or a tensor."""
+    try:
+        counts = given.tolist() if isinstance(given, Tensor) else list(given)
+        counts = [count if isinstance(count, int | torch.SymInt) else index(count) for count in counts]
+    except TypeError:
+        raise TypeError(f"{name} holds {given}; expected {expected}") from None
+    if any(count < 0 for count in counts):
+        raise ValueError(f"{name} holds {given}; expected {expected}")
+    return counts
+
+
+def _check_are_tensors(**given: Any) -> None:
+    for name, tensor in given.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; expected a tensor")
 
 
 def _check_shapes(
@@ -160,7 +194,8 @@ def _check_shapes(
     expected = [batch, queries, heads, sum(points), 2]
     if list(locations.shape) != expected:
         expected[1] = "Q"
-        raise ValueError(f"sampling_locations has shape {list(locations.shape)}; expected {_text(expected)}")
+        told = f"sampling_locations has shape {list(locations.shape)}; expected {_text(expected)}"
+        raise ValueError(f"{told}, levels and points in one axis" if locations.ndim == 6 else told)
     if list(weights.shape) != expected[:-1]:
         raise ValueError(f"attention_weights has shape {list(weights.shape)}; expected {_text(expected[:-1])}")
 
@@ -177,9 +212,8 @@ def _check_tensors(value: Tensor, locations: Tensor, weights: Tensor) -> None:
         shape = list(tensor.shape)
         if tensor.dtype not in dtypes:
             known = " or ".join(dict.fromkeys(str(dtype).removeprefix("torch.") for dtype in dtypes))
-            raise TypeError(
-                f"{name}, of shape {shape}, is {_plain(tensor)}; with {_plain(value)} values expected {known}"
-            )
+            beside = "" if tensor is value else f"beside {_plain(value)} values "
+            raise TypeError(f"{name}, of shape {shape}, is {_plain(tensor)}; {beside}expected {known}")
         if tensor.device != value.device:
             raise ValueError(f"{name}, of shape {shape}, is on {tensor.device}; expected {value.device}, like value")
         if not tensor.is_contiguous():

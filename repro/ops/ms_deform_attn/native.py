@@ -15,16 +15,15 @@ from torch import Tensor
 from repro.ops import library
 
 NAME = "ms_deform_attn"
-DTYPES = {
-    "cpu": (torch.float32, torch.float64),
-    "cuda": (torch.float32, torch.float64, torch.float16, torch.bfloat16),
-}
+DEVICES = ("cpu", "cuda")
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""Of values. In 16 bits they are summed in float32; on the CPU they are converted first."""
 
 
 @torch.compiler.assume_constant_result
 def serves(device_type: str, dtype: torch.dtype) -> bool:
     """Whether there is a kernel for values of this type on this device; loads the library when first asked."""
-    return dtype in DTYPES.get(device_type, ()) and _registered(device_type)
+    return device_type in DEVICES and dtype in DTYPES and _registered(device_type)
 
 
 @cache
@@ -40,9 +39,9 @@ def _load() -> bool:
     torch.library.register_fake(f"repro::{NAME}_backward", _fake_backward)
     torch.library.register_autograd(f"repro::{NAME}", _backward, setup_context=_save)
     torch.library.register_autograd(f"repro::{NAME}_backward", _no_second_derivative)
-    # At these keys of the dispatcher, which have no decorator of their own for rules that differ by argument.
+    # At this key of the dispatcher, which has no decorator of its own for a rule that differs by argument. On the CPU
+    # there is nothing to cast: the kernel takes values as they come.
     rules = torch.library.Library("repro", "IMPL")
-    rules.impl(NAME, _autocast_cpu, "AutocastCPU")
     rules.impl(NAME, _autocast_cuda, "AutocastCUDA")
     _kept.append(rules)
     return True
@@ -99,13 +98,6 @@ def _no_second_derivative(ctx: Any, *grads: Tensor) -> None:
         "ms_deform_attn has no second derivative (create_graph=True was used); "
         'compute it with the reference: with implementation("reference"): ...'
     )
-
-
-def _autocast_cpu(value: Tensor, locations: Tensor, weights: Tensor, *rest: Any) -> Tensor:
-    """The kernel has no 16-bit types, and needs none: it waits for memory."""
-    with torch.autocast("cpu", enabled=False):
-        exact = torch.promote_types(value.dtype, torch.float32)
-        return torch.ops.repro.ms_deform_attn(value.to(exact), locations.to(exact), weights.to(exact), *rest)
 
 
 def _autocast_cuda(value: Tensor, locations: Tensor, weights: Tensor, *rest: Any) -> Tensor:

@@ -46,7 +46,8 @@ def ms_deform_attn(
             sampled = _bilinear(feature_map, where) if mode == "bilinear" else _discrete(feature_map, where, mode)
             terms.append((sampled * weight).sum(2))
     if not terms:  # zeros, and connected: a loss may still be derived
-        return value[:, :0].sum(1).flatten(1).unsqueeze(1).repeat(1, queries, 1)
+        nothing = sampling_locations[..., :0].sum() + attention_weights[..., :0].sum()
+        return value[:, :0].sum(1).flatten(1).unsqueeze(1).repeat(1, queries, 1) + nothing.to(value.dtype)
     return reduce(torch.add, terms).unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2).contiguous()
 
 

@@ -92,7 +92,7 @@ def check_opcheck(mode: str, device: str) -> None:
 def check_deterministic(mode: str, device: str) -> None:
     """Equal bits every time, by argument and by switch, where many queries share few pixels; and right ones."""
     shapes, points = LAYOUTS[0]
-    for dtype in native.DTYPES[device]:
+    for dtype in native.DTYPES:
         case = Case(mode, dtype, 32, shapes, points, queries=3000, heads=8)
         inputs = make_inputs(case, device)
         arguments = (inputs.grad_output, *inputs[:3], sizes_of(case), list(points), mode)
@@ -129,7 +129,7 @@ def check_empty(mode: str, device: str) -> None:
 
 def check_parts(mode: str, device: str) -> None:
     """Tensors that are parts of others start anywhere, not at a multiple of 16 bytes."""
-    case = Case(mode, native.DTYPES[device][-1], 32, *LAYOUTS[0])
+    case = Case(mode, native.DTYPES[-1], 32, *LAYOUTS[0])
     inputs = make_inputs(case, device)
     shifted = Inputs(*[torch.cat([part.new_zeros(1), part.flatten()])[1:].view(part.shape) for part in inputs])
     found = faults(operator(case, shifted), expected(case, inputs))
@@ -251,7 +251,7 @@ ON_GPU: tuple[Callable[[str, str], None], ...] = (check_graph_capture, check_no_
 
 def checks(device: str) -> Iterator[tuple[str, Callable[[], None]]]:
     """All that apply to a device, by name."""
-    for dtype in native.DTYPES[device]:
+    for dtype in native.DTYPES:
         for case in cases([dtype]):
             yield f"agrees: {case}", lambda case=case: compare(case, device)
     for check in (*ANYWHERE, *(ON_GPU if device == "cuda" else ())):
@@ -275,7 +275,7 @@ def outcome(check: Callable[[], None]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks and print a table; 1 if one failed, 2 if there is no kernel to check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=tuple(native.DTYPES), default="cuda")
+    parser.add_argument("--device", choices=native.DEVICES, default="cuda")
     parser.add_argument("--build", action="store_true", help="compile for this device first, unless that is done")
     parser.add_argument("--only", default="", help="checks whose name holds this word")
     parser.add_argument("--write", type=Path, help="folder of the page, which is named after the GPU")

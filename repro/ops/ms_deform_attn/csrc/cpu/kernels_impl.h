@@ -46,6 +46,31 @@ inline void store(T* to, Vector<T> vector) {
   std::memcpy(to, &vector, sizeof(vector));
 }
 
+// sum + factor * vector, rounded once where the processor can. Spelled out, since everything else must be rounded as
+// PyTorch rounds it (-ffp-contract=off): a coordinate rounded once would read another pixel now and then.
+#if REPRO_VECTOR_BYTES == 64
+inline Vector<float> multiply_add(Vector<float> factor, Vector<float> vector, Vector<float> sum) {
+  return (Vector<float>)_mm512_fmadd_ps((__m512)factor, (__m512)vector, (__m512)sum);
+}
+inline Vector<double> multiply_add(Vector<double> factor, Vector<double> vector, Vector<double> sum) {
+  return (Vector<double>)_mm512_fmadd_pd((__m512d)factor, (__m512d)vector, (__m512d)sum);
+}
+#elif REPRO_VECTOR_BYTES == 32
+inline Vector<float> multiply_add(Vector<float> factor, Vector<float> vector, Vector<float> sum) {
+  return (Vector<float>)_mm256_fmadd_ps((__m256)factor, (__m256)vector, (__m256)sum);
+}
+inline Vector<double> multiply_add(Vector<double> factor, Vector<double> vector, Vector<double> sum) {
+  return (Vector<double>)_mm256_fmadd_pd((__m256d)factor, (__m256d)vector, (__m256d)sum);
+}
+#else
+inline Vector<float> multiply_add(Vector<float> factor, Vector<float> vector, Vector<float> sum) {
+  return sum + factor * vector;
+}
+inline Vector<double> multiply_add(Vector<double> factor, Vector<double> vector, Vector<double> sum) {
+  return sum + factor * vector;
+}
+#endif
+
 template <class T>
 inline T horizontal_sum(Vector<T> vector) {
   T sum = 0;
@@ -66,8 +91,9 @@ inline void horizontal_sums_256(__m256 a, __m256 b, __m256 c, __m256 d, float (&
 }
 #if REPRO_VECTOR_BYTES == 64
 inline __m256 folded(Vector<float> vector) {
-  const __m512 whole = reinterpret_cast<__m512>(vector);
-  return _mm256_add_ps(_mm512_castps512_ps256(whole), _mm512_extractf32x8_ps(whole, 1));
+  __m256 halves[2];
+  std::memcpy(halves, &vector, sizeof(vector));
+  return _mm256_add_ps(halves[0], halves[1]);
 }
 #else
 inline __m256 folded(Vector<float> vector) { return reinterpret_cast<__m256>(vector); }
@@ -138,7 +164,7 @@ void plan_bilinear(const Plan<T>& plan, const Samples<T>& samples, std::int64_t 
     const T width = samples.width[i], height = samples.height[i];
     const T at_x = locations[2 * i], at_y = locations[2 * i + 1];
     // A location that is not finite makes the output NaN: what diverged must be seen.
-    const T weight = weights[i] + (at_x * 0 + at_y * 0);
+    const T given = weights[i] + (at_x * 0 + at_y * 0), weight = samples.live[i] > 0 ? given : 0;
     const Index columns = samples.columns[i], rows = samples.rows[i], start = samples.start[i];
     const T x = within(at_x * width - T(0.5), width);
     const T y = within(at_y * height - T(0.5), height);
@@ -189,7 +215,8 @@ void plan_discrete(const Plan<T>& plan, const Samples<T>& samples, std::int64_t 
     column = column < last_column ? column : last_column;
     row = row < last_row ? row : last_row;
     plan.token[0][i] = samples.start[i] + static_cast<Index>(row) * samples.columns[i] + static_cast<Index>(column);
-    plan.weight[0][i] = weights[i] * samples.live[i];
+    const T weight = weights[i];
+    plan.weight[0][i] = samples.live[i] > 0 ? weight : 0;
   }
 }
 
@@ -225,8 +252,10 @@ inline void gather(const Plan<T>& plan, std::int64_t first, std::int64_t last, c
 #pragma GCC unroll 4
     for (int k = 0; k < corners; ++k) {
       const T* from = base + plan.token[k][i] * stride;
-      const T weight = plan.weight[k][i];
-      for (int v = 0; v < vectors; ++v) sum[k % sets][v] += weight * load(from + v * lanes<T>);
+      const Vector<T> weight = Vector<T>{} + plan.weight[k][i];
+      for (int v = 0; v < vectors; ++v) {
+        sum[k % sets][v] = multiply_add(weight, load(from + v * lanes<T>), sum[k % sets][v]);
+      }
     }
   }
   for (int v = 0; v < vectors; ++v) {
@@ -307,10 +336,10 @@ inline void scatter(const Plan<T>& plan, std::int64_t first, std::int64_t last, 
       const std::int64_t offset = plan.token[k][i] * stride;
       const T* from = base + offset;
       T* to = grad_base + offset;
-      const T weight = plan.weight[k][i];
+      const Vector<T> weight = Vector<T>{} + plan.weight[k][i];
       for (int v = 0; v < vectors; ++v) {
-        product[k] += grad[v] * load(from + v * lanes<T>);
-        store(to + v * lanes<T>, load(to + v * lanes<T>) + weight * grad[v]);
+        product[k] = multiply_add(grad[v], load(from + v * lanes<T>), product[k]);
+        store(to + v * lanes<T>, multiply_add(weight, grad[v], load(to + v * lanes<T>)));
       }
     }
     if constexpr (corners == 1) {

@@ -20,6 +20,8 @@
 namespace repro::msda {
 namespace {
 
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+
 enum class Instructions { portable, avx2, avx512 };
 
 // The best that the processor has; REPRO_OPS_SIMD=portable, avx2 or avx512 asks for less.
@@ -78,20 +80,27 @@ Sizes checked(const at::Tensor& value, const at::Tensor& locations, const at::Te
                     " numbers; expected two for each of ", points_per_level.size(), " levels");
   std::int64_t tokens = 0, points = 0;
   for (std::size_t level = 0; level < points_per_level.size(); ++level) {
-    TORCH_CHECK_VALUE(shapes[2 * level] >= 0 && shapes[2 * level + 1] >= 0 && points_per_level[level] >= 0,
-                      "spatial_shapes and points_per_level must not be negative");
-    tokens += shapes[2 * level] * shapes[2 * level + 1];
-    points += points_per_level[level];
+    const std::int64_t rows = shapes[2 * level], columns = shapes[2 * level + 1], count = points_per_level[level];
+    TORCH_CHECK_VALUE(rows >= 0 && columns >= 0 && count >= 0 && rows < kMost && columns < kMost && count < kMost,
+                      "level ", level, " has shape (", rows, ", ", columns, ") and ", count,
+                      " points; expected numbers from 0 to 2^31 - 2");
+    tokens += rows * columns;
+    TORCH_CHECK_VALUE(tokens <= sizes.tokens, "value has ", sizes.tokens, " tokens, but spatial_shapes need more");
+    points += count;
   }
   TORCH_CHECK_VALUE(tokens == sizes.tokens, "value has ", sizes.tokens, " tokens, but spatial_shapes need ", tokens);
   TORCH_CHECK_VALUE(points == sizes.points, "points_per_level sums to ", points, "; sampling_locations has ",
                     sizes.points, " points");
-  TORCH_CHECK_VALUE(tokens < std::numeric_limits<std::int32_t>::max(), "value has ", tokens, " tokens; at most 2^31");
+  TORCH_CHECK_VALUE(tokens < kMost, "value has ", tokens, " tokens; expected fewer than 2^31 - 1");
   for (const auto* tensor : {&value, &locations, &weights}) {
     TORCH_CHECK_VALUE(tensor->is_contiguous() && tensor->scalar_type() == value.scalar_type(),
                       "value, sampling_locations and attention_weights must be contiguous and of one type");
   }
   return sizes;
+}
+
+bool in_16_bits(const at::Tensor& value) {
+  return value.scalar_type() == at::kHalf || value.scalar_type() == at::kBFloat16;
 }
 
 // Owns what Samples points to.
@@ -225,6 +234,10 @@ bool nothing_to_do(const Sizes& sizes) {
 
 at::Tensor ms_deform_attn(const at::Tensor& value, const at::Tensor& locations, const at::Tensor& weights,
                           at::IntArrayRef shapes, at::IntArrayRef points, c10::string_view mode_name) {
+  if (in_16_bits(value)) {  // no arithmetic in 16 bits here: read and written so, and computed in float32
+    return ms_deform_attn(value.to(at::kFloat), locations, weights.to(at::kFloat), shapes, points, mode_name)
+        .to(value.scalar_type());
+  }
   const Mode mode = parse(mode_name);
   const Sizes sizes = checked(value, locations, weights, shapes, points);
   if (nothing_to_do(sizes)) return at::zeros({sizes.batch, sizes.queries, sizes.width()}, value.options());
@@ -233,7 +246,7 @@ at::Tensor ms_deform_attn(const at::Tensor& value, const at::Tensor& locations, 
     run_forward<double>(sizes, shapes, points, mode, value, locations, weights, output);
   } else {
     TORCH_CHECK_TYPE(value.scalar_type() == at::kFloat, "value is ", value.scalar_type(),
-                     "; the CPU kernel takes float32 and float64");
+                     "; the CPU kernel takes float64, float32, float16 and bfloat16");
     run_forward<float>(sizes, shapes, points, mode, value, locations, weights, output);
   }
   return output;
@@ -241,7 +254,13 @@ at::Tensor ms_deform_attn(const at::Tensor& value, const at::Tensor& locations, 
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> ms_deform_attn_backward(
     const at::Tensor& grad_output, const at::Tensor& value, const at::Tensor& locations, const at::Tensor& weights,
-    at::IntArrayRef shapes, at::IntArrayRef points, c10::string_view mode_name, bool /*deterministic: always*/) {
+    at::IntArrayRef shapes, at::IntArrayRef points, c10::string_view mode_name, bool deterministic /* always */) {
+  if (in_16_bits(value)) {
+    auto [grad_value, grad_locations, grad_weights] =
+        ms_deform_attn_backward(grad_output.to(at::kFloat), value.to(at::kFloat), locations, weights.to(at::kFloat),
+                                shapes, points, mode_name, deterministic);
+    return {grad_value.to(value.scalar_type()), grad_locations, grad_weights.to(weights.scalar_type())};
+  }
   const Mode mode = parse(mode_name);
   const Sizes sizes = checked(value, locations, weights, shapes, points);
   TORCH_CHECK_VALUE(grad_output.sizes() == at::IntArrayRef({sizes.batch, sizes.queries, sizes.width()}) &&
@@ -258,7 +277,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> ms_deform_attn_backward(
                          grad_weights);
   } else {
     TORCH_CHECK_TYPE(value.scalar_type() == at::kFloat, "value is ", value.scalar_type(),
-                     "; the CPU kernel takes float32 and float64");
+                     "; the CPU kernel takes float64, float32, float16 and bfloat16");
     run_backward<float>(sizes, shapes, points, mode, grad, value, locations, weights, grad_value, grad_locations,
                         grad_weights);
   }

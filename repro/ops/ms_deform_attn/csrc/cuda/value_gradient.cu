@@ -54,7 +54,9 @@ __global__ void __launch_bounds__(kMaxThreads)
 
 // starts[bin]: how many keys are smaller.
 __global__ void __launch_bounds__(kMaxThreads) start_kernel(const int* sorted_keys, int samples, int bins, int* starts) {
-  for (int bin = blockIdx.x * blockDim.x + threadIdx.x; bin <= bins; bin += gridDim.x * blockDim.x) {
+  const unsigned step = gridDim.x * blockDim.x, most = bins;  // unsigned: must not overflow beyond the last bin
+  for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at <= most; at += step) {
+    const int bin = static_cast<int>(at);
     int low = 0, high = samples;
     while (low < high) {
       const int middle = low + (high - low) / 2;
