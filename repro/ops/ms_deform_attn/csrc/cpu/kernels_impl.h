@@ -252,7 +252,7 @@ inline void gather(const Plan<T>& plan, std::int64_t first, std::int64_t last, c
 #pragma GCC unroll 4
     for (int k = 0; k < corners; ++k) {
       const T* from = base + plan.token[k][i] * stride;
-      const Vector<T> weight = Vector<T>{} + plan.weight[k][i];
+      const Vector<T> weight = plan.weight[k][i] - Vector<T>{};  // in every lane
       for (int v = 0; v < vectors; ++v) {
         sum[k % sets][v] = multiply_add(weight, load(from + v * lanes<T>), sum[k % sets][v]);
       }
@@ -336,7 +336,7 @@ inline void scatter(const Plan<T>& plan, std::int64_t first, std::int64_t last, 
       const std::int64_t offset = plan.token[k][i] * stride;
       const T* from = base + offset;
       T* to = grad_base + offset;
-      const Vector<T> weight = Vector<T>{} + plan.weight[k][i];
+      const Vector<T> weight = plan.weight[k][i] - Vector<T>{};  // in every lane
       for (int v = 0; v < vectors; ++v) {
         product[k] = multiply_add(grad[v], load(from + v * lanes<T>), product[k]);
         store(to + v * lanes<T>, multiply_add(weight, grad[v], load(to + v * lanes<T>)));
