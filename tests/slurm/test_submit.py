@@ -101,7 +101,8 @@ def launch_and_compare(lab, expected):
 
 
 def test_several_people_submit_at_once(lab):
-    stages = [lab.stage(f"train{i}", steps=3, pause=0.3) for i in range(3)]
+    # Long enough to be in the queue still when the last of three, on a busy machine, has its turn.
+    stages = [lab.stage(f"train{i}", steps=3, pause=1.5) for i in range(3)]
     people = [FORK.Process(target=launch_and_compare, args=(lab, set(stages))) for _ in range(3)]
     for process in people:
         process.start()
