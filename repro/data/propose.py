@@ -3,8 +3,10 @@
 DETReg's published code runs Selective Search inside the data loader, again in every epoch; kept on disk it costs once
 what an epoch cost. Images are dealt out, by id, to shards that are files of their own. A shard's name says what it was
 made with and from, and it is renamed into place when it is whole: a killed run goes on where it was, a stale shard is
-never taken, and two processes that do the same shard do no harm. Any number of processes may share the work, each with
-a pool of workers: process r of n does the shards r, r + n, …, and the first one puts all together.
+never taken, and two processes that do the same shard do no harm. Any number of processes may share the work, of one job
+or of many, each with a pool of workers: every worker takes the next shard that nobody has done or is doing, and the
+first process, once no shard is left, puts all together. So one that is killed loses the shards that its workers had in
+hand, and any other does them.
 
 Nothing here grows with the data set but a few numbers an image: shards are described when their turn comes, and joined
 by copying.
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from repro.data import edge_boxes, random_boxes, selective_search
+from repro.data import edge_boxes, lease, random_boxes, selective_search
 from repro.data.candidates import Candidates
 from repro.data.files import replacing
 from repro.data.images import read_image
@@ -73,11 +75,22 @@ class Method(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One shard: (file name, image id) of its images, how, and where it goes."""
+    """One shard: (file name, image id) of its images, how, and where it goes; who we are if others may do it too."""
 
     images: tuple[tuple[str, int], ...]
     method: Method
     file: Path
+    holder: lease.Holder | None = None
+
+    @property
+    def lease_file(self) -> Path:
+        """Says that somebody is at it."""
+        return self.file.with_suffix(".lease")
+
+    @property
+    def open(self) -> bool:
+        """Whether it is neither done nor, as far as others share the work, in anybody's hands."""
+        return not self.file.exists() and not (self.holder and lease.held(self.lease_file, self.holder))
 
 
 def propose(
@@ -99,31 +112,33 @@ def propose(
         settings: How: `method`, and what its module's `Settings` has.
         shards: How many shards; None makes them of `SHARD` images.
         workers: Worker processes of this one, a thread each; with 1 the work is done in this process.
-        process: Number of this process and of all that share the work; they see the same folder.
+        process: Number of this process and of all that share the work; they see the same folder. The first one must
+            be there for the file to be, the others may come, go and come back.
         fingerprint: The data set's, for the header.
         on_progress: Called with the number of images done (by all processes) and of all images, after each shard.
 
     Returns:
-        Path of the file; the first process returns when it is there, the others when their share is done.
+        Path of the file; the first process returns when it is there, the others when they find no shard left to do.
 
     Raises:
         DataError: An image cannot be read, or the settings are wrong.
     """
     method, file, plan = Method.of(settings), Path(folder) / FILE, _Plan(records, shards)
-    jobs = _Jobs(plan, method, file.with_suffix(".shards"), fingerprint)
-    report = on_progress or (lambda done, total: None)
-    if jobs.joined(file):
-        return file
     number, processes = process
-    for _ in _run((jobs[i] for i in range(number, len(plan), processes)), workers):
+    holder = lease.Holder.new(str(number)) if processes > 1 else None
+    jobs = _Jobs(plan, method, file.with_suffix(".shards"), fingerprint, holder)
+    report = on_progress or (lambda done, total: None)
+    jobs.folder.mkdir(parents=True, exist_ok=True)  # before we look: who joins removes it
+    if not jobs.joined(file):
+        start = len(plan) * number // processes  # far from each other, so that they seldom want the same one
+        for _ in _run((jobs[(start + i) % len(plan)] for i in range(len(plan))), workers):
+            if number == 0:
+                report(jobs.done(), len(records))
         if number == 0:
-            report(jobs.done(), len(records))
-    if number == 0:
-        while jobs.missing():  # other processes' shards
-            time.sleep(1.0)
-            report(jobs.done(), len(records))
-        join(jobs.files(), file, jobs.about())
-        shutil.rmtree(file.with_suffix(".shards"), ignore_errors=True)
+            _await_others(jobs, workers, lambda: report(jobs.done(), len(records)))
+            join(jobs.files(), file, jobs.about())
+    if number == 0 or jobs.joined(file):
+        shutil.rmtree(jobs.folder, ignore_errors=True)
     return file
 
 
@@ -153,8 +168,10 @@ class _Plan:
 class _Jobs:
     """The shards as work to do; keeps their names, and which of them were seen to be there."""
 
-    def __init__(self, plan: _Plan, method: Method, folder: Path, fingerprint: str) -> None:
-        self.plan, self.method, self.folder, self.fingerprint = plan, method, folder, fingerprint
+    def __init__(
+        self, plan: _Plan, method: Method, folder: Path, fingerprint: str, holder: lease.Holder | None
+    ) -> None:
+        self.plan, self.method, self.folder, self.fingerprint, self.holder = plan, method, folder, fingerprint, holder
         about = json.dumps([FORMAT, method.name, asdict(method.settings), fingerprint])
         self._names = [self._name(number, about) for number in range(len(plan))]
         self._there: set[int] = set()
@@ -165,7 +182,7 @@ class _Jobs:
         return f"{number:06d}-{hashlib.sha256((about + images).encode()).hexdigest()[:8]}.npz"
 
     def __getitem__(self, number: int) -> Job:
-        return Job(self.plan[number], self.method, self.folder / self._names[number])
+        return Job(self.plan[number], self.method, self.folder / self._names[number], self.holder)
 
     def files(self) -> list[Path]:
         """All shards' files, in order."""
@@ -195,10 +212,10 @@ class _Jobs:
         except DataError:
             return False
 
-    def missing(self) -> bool:
-        """Whether a shard is not there yet."""
+    def missing(self) -> list[int]:
+        """The shards that are not there yet."""
         self.done()
-        return len(self._there) < len(self._names)
+        return [number for number in range(len(self._names)) if number not in self._there]
 
     def done(self) -> int:
         """Images in the shards that are there. One listing of the folder, whoever wrote them."""
@@ -207,8 +224,19 @@ class _Jobs:
         return sum(self.plan.size(number) for number in self._there)
 
 
+def _await_others(jobs: _Jobs, workers: int, report: Callable[[], Any]) -> None:
+    """Return when all shards are there; do those that others took and were killed over."""
+    while missing := jobs.missing():
+        abandoned = [job for job in map(jobs.__getitem__, missing) if job.open]
+        if not abandoned:
+            time.sleep(1.0)
+        for _ in _run(iter(abandoned), workers):
+            report()
+        report()
+
+
 def _run(jobs: Iterator[Job], workers: int) -> Iterator[Job]:
-    """Do the shards that are not there yet, a few of them waiting at a time; give each job back when it is done."""
+    """Do the shards that are open, a few of them waiting at a time; give each job back when we are through with it."""
     if workers <= 1:
         for job in jobs:
             yield shard(job)
@@ -219,7 +247,7 @@ def _run(jobs: Iterator[Job], workers: int) -> Iterator[Job]:
     try:
         waiting: deque[Future[Job]] = deque()
         for job in jobs:
-            if job.file.exists():
+            if not job.open:
                 yield job
                 continue
             waiting.append(pool.submit(shard, job))
@@ -237,13 +265,32 @@ def one_thread() -> None:
 
 
 def shard(job: Job) -> Job:
-    """Search the images of one shard and write it, unless it is there.
+    """Search the images of one shard and write it, unless it is there, or somebody else is at it.
 
     Raises:
         DataError: An image cannot be read.
     """
     if job.file.exists():
         return job
+    try:
+        if job.holder and not lease.take(job.lease_file, job.holder):
+            return job
+        try:
+            arrays = _search(job)
+            if job.file.parent.is_dir():
+                with replacing(job.file) as temporary, temporary.open("wb") as stream:
+                    np.savez(stream, **arrays)
+        finally:
+            job.lease_file.unlink(missing_ok=True)
+    except FileNotFoundError:
+        if job.file.parent.is_dir():
+            raise
+        # Else others have done and joined it all meanwhile, and removed the folder.
+    return job
+
+
+def _search(job: Job) -> dict[str, np.ndarray]:
+    """The arrays of a shard."""
     found, sizes = [], []
     for name, image_id in job.images:
         try:
@@ -254,7 +301,9 @@ def shard(job: Job) -> Job:
             raise DataError(f"proposals for image {image_id}: {name} has a side of more than 65535 pixels")
         found.append(job.method.search(image, image_id))
         sizes.append(image.shape[:2])
-    arrays = {
+        if job.holder:
+            lease.touch(job.lease_file)
+    return {
         "boxes": np.concatenate([one.boxes for one in found]).astype(_box_type(job.method)),
         "counts": np.concatenate([one.counts for one in found]).astype(np.uint8),
         "levels": np.minimum(np.concatenate([one.levels for one in found]), 65535).astype(np.uint16),
@@ -263,9 +312,6 @@ def shard(job: Job) -> Job:
         "image_ids": np.array([image_id for _, image_id in job.images], np.int64),
         "sizes": np.array(sizes, np.uint32),
     }
-    with replacing(job.file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-    return job
 
 
 def _box_type(method: Method) -> type[np.unsignedinteger[Any]]:

@@ -1,7 +1,8 @@
 """Region proposals for a data set: the kind ``propose``. No GPU, and no model.
 
-All processes of the job share the work, on one node or on many, each with ``propose.workers`` workers; the first one
-puts their shards together. They meet in the folder only, so that none waits at a barrier for hours.
+All processes of all its jobs share the work, on one node or on many, each with ``propose.workers`` workers; the first
+one puts their shards together. They meet in the folder only, so that none waits at a barrier for hours, and a job may
+start late, end early or be killed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     settings = {key: value for key, value in recipe["propose"].items() if key not in EFFORT}
     method = propose.Method.of(settings)  # before images are read, which may take minutes
     records = inputs.share(work)
+    job, jobs = work.share
     progress = hooks.ProgressFile(work.output, "propose")
     file = propose.propose(
         records,
@@ -34,11 +36,11 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
         settings,
         shards=recipe["propose"].get("shards"),
         workers=recipe["propose"]["workers"],
-        process=(comm.get_rank(), comm.get_world_size()),
+        process=(job * comm.get_world_size() + comm.get_rank(), jobs * comm.get_world_size()),
         fingerprint=work.stage.datasets.get(recipe["data"]["dataset"], ""),
         on_progress=progress.update,
     )
-    while not file.is_file():  # a task that ends early would have some queues end the others
+    while not (work.helps or file.is_file()):  # a task that ends early would have some queues end the others
         time.sleep(1.0)
     return Outcome(iterations=len(records), artifacts={"proposals": file}, implementation={"proposals": engine(method)})
 

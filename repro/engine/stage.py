@@ -39,7 +39,7 @@ KINDS: dict[str, Run] = {
 
 
 def run(work: Work) -> None:
-    """Run a stage: write its outputs into its folder, then its record.
+    """Run a stage: write its outputs into its folder, then its record, unless this job only helps another one.
 
     Raises:
         StageError: it cannot start, since a parent is not there, or cannot go on.
@@ -56,11 +56,11 @@ def run(work: Work) -> None:
         for name, planned in work.stage.datasets.items():
             datasets.verify(name, planned, work.datasets_root)
         found = parents.of(work)
-        if comm.is_main_process():
+        if comm.is_main_process() and not work.helps:
             _write_stage(work)
         ms_deform_attn.ran.clear()
         outcome = KINDS[kind](work, found, device)
-        if comm.is_main_process():
+        if comm.is_main_process() and not work.helps:
             _record(work, outcome, started, device)
             checkpoint.clean(work.output)  # only now: until the record is there, a kill must find a way back
 
@@ -88,7 +88,7 @@ def _record(work: Work, outcome: Outcome, started: datetime, device: torch.devic
         artifacts={name: record.describe(path, work.output) for name, path in artifacts.items()},
         implementation=outcome.implementation | _operators(),
         origin=outcome.origin,
-        hardware=_hardware(device),
+        hardware=_hardware(device, work.share[1]),
     )
     path = record.write(finished, work.records)
     logging.getLogger(__name__).info("Recorded %s", path)
@@ -99,13 +99,14 @@ def _operators() -> dict[str, str]:
     return {"ms_deform_attn": "+".join(sorted(ms_deform_attn.ran))} if ms_deform_attn.ran else {}
 
 
-def _hardware(device: torch.device) -> dict[str, object]:
+def _hardware(device: torch.device, jobs: int) -> dict[str, object]:
+    processes = jobs * comm.get_world_size()
     if device.type != "cuda":
-        return {"gpus": 0, "processes": comm.get_world_size()}
+        return {"gpus": 0, "processes": processes}
     return {
         "gpu": torch.cuda.get_device_name(device),
-        "gpus": comm.get_world_size(),
-        "processes": comm.get_world_size(),
+        "gpus": processes,
+        "processes": processes,
         "cuda": torch.version.cuda,
     }
 
@@ -113,8 +114,9 @@ def _hardware(device: torch.device) -> dict[str, object]:
 @contextmanager
 def _logging(work: Work) -> Iterator[None]:
     """Log to the stage's folder: the first process to ``log.txt``, the others each to a file of its own."""
-    rank = comm.get_rank()
-    handler = logging.FileHandler(work.output / ("log.txt" if rank == 0 else f"log.rank{rank}.txt"))
+    job, rank = work.share[0], comm.get_rank()
+    whose = (f".job{job}" if job else "") + (f".rank{rank}" if rank else "")
+    handler = logging.FileHandler(work.output / f"log{whose}.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("repro", "detectron2", "fvcore")]
     levels = [logger.level for logger in loggers]

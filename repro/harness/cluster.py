@@ -6,7 +6,7 @@
     defaults: {gpus_per_node: 8, cpus_per_task: 8, timeout_min: 2880, slurm_partition: gpu}
     stages:                                          # what a kind of stage changes
       pretrain: {gpus: 16}                           # two full nodes, one task a GPU
-      propose:  {gpus: 0, cpus_per_task: 32}
+      propose:  {gpus: 0, cpus_per_task: 32, array: 16}   # sixteen such jobs share the images
 
 Keys named ``slurm_<x>`` are handed to submitit, which knows account, qos, partition, constraint and the like;
 ``slurm_additional_parameters`` takes any other line of sbatch.
@@ -34,7 +34,12 @@ VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one stage asks for. ``slurm`` holds submitit's extras without their prefix."""
+    """What one stage asks for.
+
+    Attributes:
+        array: How many jobs of these resources share the stage, as elements of one array.
+        slurm: submitit's extras without their prefix.
+    """
 
     nodes: int = 1
     gpus_per_node: int = 0
@@ -42,6 +47,7 @@ class Resources:
     cpus_per_task: int = 1
     mem_gb: float | None = None
     timeout_min: int | None = None
+    array: int = 1
     slurm: dict[str, Any] = field(default_factory=dict)
 
     @property

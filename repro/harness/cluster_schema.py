@@ -40,6 +40,7 @@ class Block(BaseModel):
     cpus_per_task: int | None = Field(default=None, ge=1)
     mem_gb: float | None = Field(default=None, gt=0, strict=False)
     timeout_min: int | None = Field(default=None, ge=1)
+    array: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _total_or_layout(self) -> Block:
@@ -72,6 +73,16 @@ class File(BaseModel):
     @classmethod
     def _lines(cls, value: Any) -> Any:
         return value.splitlines() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _shared_where_it_can_be(self) -> File:
+        blocks = {"defaults": self.defaults} | {f"stages.{kind}": block for kind, block in self.stages.items()}
+        for where, block in blocks.items():
+            if block.array is not None and where != "stages.propose":
+                raise ValueError(
+                    f"{where}.array: only a propose stage can be shared by several jobs; set stages.propose.array"
+                )
+        return self
 
     @model_validator(mode="after")
     def _limited(self) -> File:

@@ -26,6 +26,7 @@ class Work:
         code: ``{"commit": str | None, "dirty": bool}`` of the code that runs.
         attempt: 1 the first time, counted by the payload.
         device: Torch's name of the device, or None to choose (a GPU where there is one).
+        share: Which of how many jobs that do this stage together; number 0 records it, the others only help.
     """
 
     stage: Stage
@@ -35,6 +36,12 @@ class Work:
     code: dict[str, Any] = field(default_factory=lambda: {"commit": None, "dirty": True})
     attempt: int = 1
     device: str | None = None
+    share: tuple[int, int] = (0, 1)
+
+    @property
+    def helps(self) -> bool:
+        """Whether another job holds this stage and records it."""
+        return self.share[0] > 0
 
     @property
     def output(self) -> Path:
@@ -59,5 +66,6 @@ class Work:
             output_root=Path(content.pop("output_root")),
             records=Path(content.pop("records")),
             datasets_root=Path(root) if root else None,
+            share=tuple(content.pop("share", (0, 1))),
             **content,
         )

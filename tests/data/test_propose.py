@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import shutil
+import signal
 import tracemalloc
 from collections.abc import Sequence
 
@@ -67,18 +71,93 @@ def test_shards_workers_and_order_change_nothing(smoke, tmp_path):
     assert (tmp_path / "one" / "proposals.npz").read_bytes() == (tmp_path / "again" / "proposals.npz").read_bytes()
 
 
-def test_processes_share_the_work_and_the_first_joins_it(smoke, tmp_path):
+def test_whoever_comes_does_what_is_left_and_the_first_joins_it(smoke, tmp_path):
     seen: list[tuple[int, int]] = []
-    for number in (2, 1, 0):
-        assert not seen  # the first process reports for all
-        share = {"shards": 6, "process": (number, 3)}
-        file = propose(smoke, tmp_path, SETTINGS, **share, on_progress=lambda *done: seen.append(done))
-        assert file.exists() == (number == 0)
-        assert len(list(tmp_path.glob("*.shards/*.npz"))) == (0 if number == 0 else 2 * (3 - number))
+    share = {"shards": 6, "on_progress": lambda *done: seen.append(done)}
+    file = propose(smoke, tmp_path, SETTINGS, process=(2, 3), **share)
+    assert not file.exists() and not seen  # the first process reports for all
+    shards = sorted(tmp_path.glob("*.shards/*"))
+    assert [path.suffix for path in shards] == [".npz"] * 6  # and no lease is left
+    shards[1].unlink()
+    assert propose(smoke, tmp_path, SETTINGS, process=(0, 3), **share) == file
     assert seen[-1] == (16, 16)
     assert Proposals(file).header["sha256"] == checksum(smoke, tmp_path / "alone", SETTINGS)
-    propose(smoke, tmp_path, SETTINGS, shards=6, process=(1, 3))  # one that comes late finds nothing to do
+    propose(smoke, tmp_path, SETTINGS, process=(1, 3), **share)  # one that comes late finds nothing to do
     assert not list(tmp_path.glob("*.shards"))
+
+
+def counted(monkeypatch, also=lambda image_id: None) -> list[int]:
+    """Image ids that are searched from now on."""
+    searched: list[int] = []
+    search = Method.search
+
+    def count(self, image, image_id):
+        searched.append(image_id)
+        also(image_id)
+        return search(self, image, image_id)
+
+    monkeypatch.setattr(Method, "search", count)
+    return searched
+
+
+def test_shards_in_others_hands_are_left_to_them_until_they_stay_silent(smoke, tmp_path, monkeypatch):
+    propose(smoke, tmp_path, SETTINGS, shards=4, process=(1, 2))
+    done = sorted(tmp_path.glob("*.shards/*.npz"))
+    leases = [path.with_suffix(".lease") for path in done[:2]]
+    for path, one in zip(done, leases, strict=False):
+        path.unlink()
+        one.write_text("7 alive")
+    searched, waited = counted(monkeypatch), []
+
+    def an_hour_passes(seconds):
+        waited.append(list(searched))
+        os.utime(leases[len(waited) - 1], (0, 0))
+
+    monkeypatch.setattr(stage.time, "sleep", an_hour_passes)
+    propose(smoke, tmp_path, SETTINGS, shards=4, process=(1, 2))
+    assert searched == []  # a helper does not wait for anybody
+    file = propose(smoke, tmp_path, SETTINGS, shards=4, process=(0, 2))
+    ids = sorted(record["image_id"] for record in smoke)
+    assert waited == [[], ids[:4]] and searched == ids[:8]
+    assert Proposals(file).header["sha256"] == checksum(smoke, tmp_path / "alone", SETTINGS)
+
+
+def test_a_killed_process_loses_the_shard_in_its_hands(smoke, tmp_path, monkeypatch):
+    """Killed as a queue kills, without a last word; it comes back and need not wait for its own lease."""
+
+    def die(image_id):
+        if len(searched) == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        searched = counted(patch, die)
+        share = {"shards": 4, "process": (1, 2)}
+        child = multiprocessing.get_context("fork").Process(
+            target=propose, args=(smoke, tmp_path, SETTINGS), kwargs=share
+        )
+        child.start()
+        child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert sorted(path.suffix for path in tmp_path.glob("*.shards/*")) == [".lease", ".npz"]
+    searched = counted(monkeypatch)
+    propose(smoke, tmp_path, SETTINGS, **share)
+    assert len(searched) == 12
+    assert len(list(tmp_path.glob("*.shards/*.npz"))) == 4 == len(list(tmp_path.glob("*.shards/*")))
+
+
+def test_a_straggler_whose_work_was_done_without_it_goes_quietly(smoke, tmp_path, monkeypatch):
+    """It was taken for dead, and meanwhile the others have joined everything."""
+    whole = checksum(smoke, tmp_path / "whole", SETTINGS, shards=4)
+
+    def meanwhile(image_id):
+        if len(searched) == 2:
+            shutil.rmtree(tmp_path / "proposals.shards")
+            shutil.copy(tmp_path / "whole" / "proposals.npz", tmp_path)
+
+    searched = counted(monkeypatch, meanwhile)
+    file = propose(smoke, tmp_path, SETTINGS, shards=4, process=(1, 2))
+    assert len(searched) == 4 and not list(tmp_path.glob("*.shards"))
+    assert Proposals(file).header["sha256"] == whole
 
 
 def test_a_killed_run_goes_on_where_it_was(smoke, tmp_path, monkeypatch):

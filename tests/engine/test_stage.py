@@ -75,6 +75,17 @@ def test_proposals_say_which_data_they_were_made_for(chain):
     assert [header["dataset"]] == list(chain["propose"].stage.datasets.values())
 
 
+def test_a_helper_does_its_share_and_records_nothing(chain, bench):
+    work = bench.elsewhere(chain["propose"], "shared")
+    helper = dataclasses.replace(work, share=(1, 2))
+    stage.run(helper)
+    assert record_of(work) is None
+    assert sorted(path.name for path in work.output.iterdir()) == ["log.job1.txt", "proposals.shards"]
+    stage.run(dataclasses.replace(work, share=(0, 2)))
+    assert record_of(work).files() == record_of(chain["propose"]).files()
+    assert record_of(work).hardware["processes"] == 2
+
+
 def test_metrics_are_named_as_tables_name_them(chain):
     metrics = record_of(chain["evaluate"]).metrics
     assert 0 <= metrics["coco_box.AP"] <= 100

@@ -37,6 +37,7 @@ class Batch:
     Attributes:
         name: Date, time and a random part; the job's comment is ``repro:<name>``.
         elements: Array index to signature; a single stage has index 0 and is a plain job.
+        helpers: How many more elements help the single stage of this batch, from index 1 on.
         after: SLURM's dependency string; empty for none.
         entry: ``package.module:function`` that runs a stage.
         snapshot: Folder of the code that the jobs run.
@@ -48,7 +49,13 @@ class Batch:
     after: str
     entry: str
     snapshot: Path
+    helpers: int = 0
     patience: float = PATIENCE
+
+    @property
+    def size(self) -> int:
+        """How many jobs it makes."""
+        return len(self.elements) + self.helpers
 
     @property
     def file(self) -> Path:
@@ -129,6 +136,11 @@ def elements(output_root: Path, name: str) -> dict[int, str]:
     return {int(index): signature for index, signature in content.get("elements", {}).items()}
 
 
+def helpers(output_root: Path, name: str) -> int:
+    """Return how many elements of a batch help its stage without being it."""
+    return int((atomic.glance(output_root / BATCHES / f"{name}.json") or {}).get("helpers", 0))
+
+
 def users(output_root: Path) -> list[str]:
     """Return the ids of all people who ever submitted for this ``output_root``, and still have an account.
 
@@ -151,10 +163,16 @@ def submissions(output_root: Path, signature: str) -> list[Submitted]:
     """Return all submissions of a stage, newest last."""
     found = []
     for entry in _history(output_root / signature):
-        number, size = job_of(output_root, entry["batch"]), len(elements(output_root, entry["batch"]))
-        job = number if number is None or size == 1 else f"{number}_{entry['index']}"
+        number = job_of(output_root, entry["batch"])
+        size = len(elements(output_root, entry["batch"])) + helpers(output_root, entry["batch"])
+        job = number and element_job(number, entry["index"], size)
         found.append(Submitted(entry["batch"], entry["index"], job, entry["time"]))
     return found
+
+
+def element_job(number: str, index: int, size: int) -> str:
+    """Return SLURM's name of one of ``size`` jobs that were submitted together as ``number``."""
+    return number if size == 1 else f"{number}_{index}"
 
 
 def error(folder: Path, job: str) -> str:
@@ -182,7 +200,7 @@ class Element:
     file: str
 
     def __call__(self) -> str:
-        """Run the stage of this array index from its last checkpoint; returns ``payload.execute``'s word."""
+        """Run the stage of this array index, or help it, from where it was left; returns ``payload``'s word."""
         from repro.harness.launch import payload
 
         # Before all else: what is forked from here on must be deaf to the queue's signals.
@@ -192,8 +210,14 @@ class Element:
             raise FileNotFoundError(f"{self.file}: the batch file is gone; submit again with `repro run`")
         root = Path(content["output_root"])
         note_job(root, content["name"], os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ["SLURM_JOB_ID"])
-        signature = content["elements"][os.environ.get("SLURM_ARRAY_TASK_ID", "0")]
+        index = os.environ.get("SLURM_ARRAY_TASK_ID", "0")
+        helps = index not in content["elements"]
+        signature = content["elements"]["0" if helps else index]
         work = Work.from_json((root / signature / WORK).read_text(encoding="utf-8"))
+        if content["helpers"]:
+            work = dataclasses.replace(work, share=(int(index), 1 + content["helpers"]))
+        if helps:
+            return payload.assist(work, content["entry"], patience=content["patience"])
         return payload.execute(
             work,
             content["entry"],

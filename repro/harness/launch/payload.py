@@ -112,6 +112,33 @@ def execute(
             claim.release(state)
 
 
+def assist(work: Work, entry: str, *, patience: float = 0.0) -> Outcome:
+    """Do a share of a stage that another job holds, in one of a SLURM job's tasks.
+
+    Record, failure file and claim are that job's: it meets what goes wrong here when it takes over this share.
+
+    Args:
+        work: The stage, with ``work.share``.
+        entry: As for ``execute``.
+        patience: Seconds to wait for parents' files to appear.
+
+    Returns:
+        ``"recorded"`` when there was nothing to do, else ``"ran"``.
+
+    Raises:
+        SystemExit: the stage was cancelled, or submitit handed the job back to the queue.
+    """
+    guard_forks()
+    export()
+    if settled(work):
+        return "recorded"
+    work.output.mkdir(parents=True, exist_ok=True)
+    with _terminate(work.output, "stop if cancelled"):
+        _check_parents(work, patience)
+        _call(work, entry)
+    return "ran"
+
+
 def settled(work: Work) -> bool:
     """Return whether the stage is recorded, and its files are here if later stages start from it."""
     records = record.ours(record.read(work.stage.signature, work.records))

@@ -77,7 +77,7 @@ class Sender:
         """
         from submitit.core.utils import FailedJobError
 
-        elements = [Element(str(self.batch.file))] * len(self.batch.elements)
+        elements = [Element(str(self.batch.file))] * self.batch.size
         try:
             # submitit prints sbatch's error beside raising it.
             with submitting_environment(), contextlib.redirect_stderr(io.StringIO()):
@@ -92,8 +92,8 @@ class Sender:
     def script(self) -> str:
         """Return the text of the job's script, as ``send`` hands it to ``sbatch``."""
         inner = copy.copy(self._executor._executor)
-        if len(self.batch.elements) > 1:
-            inner.parameters = inner.parameters | {"map_count": len(self.batch.elements)}
+        if self.batch.size > 1:
+            inner.parameters = inner.parameters | {"map_count": self.batch.size}
         return str(inner._make_submission_file_text(inner._submitit_command_str, ""))
 
     def _remove_pickles(self) -> None:

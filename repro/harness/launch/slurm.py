@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from repro.errors import LaunchError
+from repro.errors import ClusterError, LaunchError
 from repro.harness import claim, state
 from repro.harness.claim import Claim, HeldError
 from repro.harness.cluster import Cluster
@@ -80,8 +80,11 @@ def cancel(cluster: Cluster, signatures: list[str]) -> None:
     Raises:
         QueueAwayError: the controller does not answer.
     """
-    live = [entry.job for entry in observe(cluster, set(signatures)).queue.values() if entry.live]
-    queue.cancel(live)
+    root = cluster.output_root
+    seen = observe(cluster, set(signatures)).queue.values()
+    live = [entry for entry in seen if isinstance(entry, Entry) and entry.live]
+    shared = {entry.batch for entry in live if batches.helpers(root, entry.batch)}  # all its elements do one stage
+    queue.cancel(entry.job.partition("_")[0] if entry.batch in shared else entry.job for entry in live)
 
 
 def logs(cluster: Cluster, signature: str) -> list[Path]:
@@ -181,20 +184,24 @@ def _submit_all(request: Request, launched: Launched, snapshot: Path, turn: Clai
         for signature in level:
             kinds[stages[signature].kind].append(signature)
         for kind, members in kinds.items():
-            for group in grouping.groups(members, parents, launched.jobs, limit):
-                job = _send(request, group, kind, snapshot, turn)
+            share = request.cluster.resources(kind).array
+            if share > limit:
+                raise ClusterError(f"stages.{kind}.array is {share}; SLURM takes arrays of up to {limit} jobs here")
+            for group in grouping.groups(members, parents, launched.jobs, limit if share == 1 else 1):
+                made, job = _send(request, group, kind, snapshot, turn)
                 for index, signature in group.elements.items():
-                    launched.jobs[signature] = job if len(group.elements) == 1 else f"{job}_{index}"
+                    launched.jobs[signature] = batches.element_job(job, index, made.size)
                     request.tell("submitted", signature, launched.jobs[signature])
 
 
-def _send(request: Request, group: grouping.Group, kind: str, snapshot: Path, turn: Claim) -> str:
-    """Submit one group, once, and return its job id.
+def _send(request: Request, group: grouping.Group, kind: str, snapshot: Path, turn: Claim) -> tuple[Batch, str]:
+    """Submit one group, once; return its batch and its job id.
 
     While the controller is away we wait, and look before we call again: it may have heard us.
     """
     root = request.cluster.output_root
-    made = Batch(batches.new_name(), root, group.elements, group.after, request.entry, snapshot)
+    helpers = request.cluster.resources(kind).array - 1
+    made = Batch(batches.new_name(), root, group.elements, group.after, request.entry, snapshot, helpers)
     sender = Sender(made, kind, request.cluster)
     batches.write(made, {signature: request.work(signature) for signature in group.elements.values()})
     sender.write_pickle()
@@ -216,7 +223,7 @@ def _send(request: Request, group: grouping.Group, kind: str, snapshot: Path, tu
             job = found[0].job.partition("_")[0]
             break
     batches.note_job(root, made.name, job)
-    return job
+    return made, job
 
 
 def _require(turn: Claim, root: Path) -> None:

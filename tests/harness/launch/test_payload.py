@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -258,3 +259,24 @@ def test_other_tasks_run_beside_the_first_without_a_claim_of_their_own(engine, m
     assert payload.execute(one, ENTRY, distributed=True) == "ran"
     assert claim.last(one.output).number == 1
     held.release("finished")
+
+
+def test_a_helper_leaves_claim_record_and_failure_to_the_stages_own_job(engine, make_plan):
+    plan = make_plan({"a": ("train", [], {"raise_at": 1})})
+    one = dataclasses.replace(work(engine, plan, "a"), share=(1, 2))
+    assert Work.from_json(one.to_json()) == one and one.helps
+    held = Claim.acquire(one.output)
+    with pytest.raises(ValueError, match="the loss is not finite"):
+        payload.assist(one, ENTRY)
+    assert len(engine.notes("starts")) == 1
+    assert not (one.output / "failure.json").exists()
+    assert claim.last(one.output).number == 1
+    held.release("finished")
+
+
+def test_a_helper_that_comes_late_has_nothing_to_do(engine, make_plan):
+    plan = make_plan({"a": ("train", [], {"steps": 1})})
+    one = work(engine, plan, "a")
+    payload.execute(one, ENTRY)
+    assert payload.assist(dataclasses.replace(one, share=(1, 2)), ENTRY) == "recorded"
+    assert len(engine.notes("starts")) == 1

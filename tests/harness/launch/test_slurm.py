@@ -169,6 +169,35 @@ def test_arrays_are_no_longer_than_the_site_allows(slurm, project, tmp_path):
     assert "--array=0-3%4" in (slurm / "script.101").read_text()
 
 
+SHARED = {"stages": {"propose": {"array": 3}}}
+
+
+def test_a_stage_that_is_shared_is_an_array_of_its_own(slurm, project, tmp_path):
+    shapes = [("p", "propose", []), ("q", "propose", []), ("t", "pretrain", ["p"]), ("u", "pretrain", ["p"])]
+    where = cluster(tmp_path, **SHARED)
+    made = plan(*shapes)
+    launched = launch(made, where, project, tmp_path)
+    assert list(launched.jobs.values()) == ["101_0", "102_0", "103_0", "103_1"]
+    for number in (101, 102):
+        assert "--array=0-2%3" in (slurm / f"script.{number}").read_text()
+    assert "--dependency=afterok:101_0\n" in (slurm / "script.103").read_text()  # not for the helpers
+    p, _, t, _ = made.stages
+    assert [one.job for one in batches.submissions(where.output_root, p)] == ["101_0"]
+    name = batches.submissions(where.output_root, p)[0].batch
+    rows = [f"101_{index}|{word}|None|repro:{name}|x" for index, word in enumerate(["PENDING", "RUNNING", "FAILED"])]
+    (slurm / "queue").write_text("\n".join(rows))
+    assert launching.status(made, where, records=tmp_path / "records")[p].job == "101_0"
+    launching.cancel(made, where, signatures={p, t}, records=tmp_path / "records")
+    assert calls(slurm, "scancel") == ["scancel 101"]
+
+
+def test_a_share_for_more_jobs_than_an_array_may_have(slurm, project, tmp_path):
+    where = cluster(tmp_path, stages={"propose": {"array": 5}})
+    with pytest.raises(ClusterError, match=r"stages.propose.array is 5; SLURM takes arrays of up to 4 jobs here"):
+        launch(plan(("p", "propose", [])), where, project, tmp_path)
+    assert calls(slurm, "sbatch") == []
+
+
 def test_children_name_their_parents_jobs(slurm, project, tmp_path):
     shapes = [("p", "pretrain", []), ("t0", "finetune", ["p"]), ("t1", "finetune", ["p"])]
     shapes += [("e0", "evaluate", ["t0"]), ("e1", "evaluate", ["t1"])]
@@ -353,6 +382,23 @@ def test_a_job_finds_its_stage_by_its_index_and_notes_its_id(slurm, project, tmp
     assert (ran[0][1]["on_terminate"], ran[0][1]["distributed"]) == ("stop if cancelled", True)
     assert note.read_text() == "101"
     assert [s.job for s in batches.submissions(tmp_path / "out", list(made.stages)[1])] == ["101_1"]
+
+
+@pytest.mark.parametrize(("index", "call"), [(0, "execute"), (2, "assist")])
+def test_of_a_shared_stage_the_first_job_is_the_stage_and_the_others_help(
+    slurm, project, tmp_path, monkeypatch, index, call
+):
+    launch(plan(("p", "propose", [])), cluster(tmp_path, **SHARED), project, tmp_path)
+    (file,) = (tmp_path / "out" / "batches").glob("*.json")
+    ran = []
+    for name in ("execute", "assist"):
+        monkeypatch.setattr(payload, name, lambda work, entry, name=name, **how: ran.append((name, work)) or "ran")
+    monkeypatch.setenv("SLURM_JOB_ID", "104")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "101")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(index))
+    assert batches.Element(str(file))() == "ran"
+    ((name, work),) = ran
+    assert (name, work.stage.label, work.share) == (call, "p", (index, 3))
 
 
 def test_element_hands_back_a_fresh_one():
