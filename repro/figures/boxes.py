@@ -51,7 +51,11 @@ class Drawing(_drawing.Drawing):
     reads: ClassVar[tuple[_drawing.Reads, ...]] = ("boxes",)
 
     def gather(self, sources: Sequence[Source]) -> Data:
-        """Return a line for each box that is shown, xyxy in pixels of the image, and the images as arrays."""
+        """Return a line for each box that is shown, xyxy in pixels of the image, and the images as arrays.
+
+        Raises:
+            FigureError: the rows are of different images, an image is not there, or nothing was found in any of them.
+        """
         images = self._chosen(sources)
         arrays = {f"image.{image['image_id']}": read_image(image["file_name"]) for image in images}
         rows = [row for image in images for row in self._lines({"row": "truth", "label": TRUTH}, image, objects(image))]
@@ -60,6 +64,8 @@ class Drawing(_drawing.Drawing):
             find, about = finder(source), {"row": source.row.id, "label": source.label, "seed": source.seed}
             for image in images:
                 rows += self._lines(about, image, find(image)[: self._count(image)])
+        if not rows:
+            raise FigureError(f"no row has a box in the images {', '.join(str(one['image_id']) for one in images)}")
         return Data(rows, arrays)
 
     def _chosen(self, sources: Sequence[Source]) -> list[dict[str, Any]]:

@@ -51,6 +51,12 @@ def test_rows_must_be_of_the_same_images(lab: Any) -> None:
         boxes.Drawing().gather(mixed)
 
 
+def test_images_without_any_box_are_no_figure(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxes, "finder", lambda source: lambda image: np.zeros((0, 4)))
+    with pytest.raises(FigureError, match=r"no row has a box in the images \d+, "):
+        lab.drawing("toy/figure7").gather(lab.sources("toy/figure7"))
+
+
 def test_images_are_drawn_by_seed_or_named() -> None:
     images = [{"image_id": number, "annotations": []} for number in range(50)]
     first, again = (choose(images, 5, 0) for _ in range(2))
