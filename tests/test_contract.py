@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
 
 import repro.meta_arch
 
@@ -24,9 +24,11 @@ def image(height, width, objects, seed):
     instances = Instances((height, width))
     instances.gt_boxes = Boxes(torch.cat([low, low + size], dim=1))
     instances.gt_classes = torch.randint(CLASSES, (objects,), generator=generator)
+    instances.gt_masks = BitMasks(torch.rand(objects, height, width, generator=generator) < 0.5)
     return {
         "image": torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8),
         "crops": torch.randint(256, (objects, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        "sem_seg": torch.randint(CLASSES + 1, (height, width), generator=generator),
         "height": 2 * height,
         "width": 2 * width,
         "instances": instances,
