@@ -18,6 +18,7 @@ from torch import Tensor
 
 from repro.data.augmentations.geometry import ViewInput, to_tensor
 from repro.data.images import read_image
+from repro.data.pixel_labels import PixelLabels
 from repro.errors import DataError
 
 
@@ -70,10 +71,17 @@ class TrainMapper:
         augmentation: A Detectron2 augmentation on tensors (`repro.data.augmentations`).
         channels: Channel order, see `ImageReader`.
         cache_images: Keep decoded images, see `ImageReader`.
+        pixels: Masks and semantic maps; None for detectors of boxes.
     """
 
-    def __init__(self, augmentation: Augmentation, channels: str = "RGB", cache_images: bool = False) -> None:
-        self.augmentation = augmentation
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        channels: str = "RGB",
+        cache_images: bool = False,
+        pixels: PixelLabels | None = None,
+    ) -> None:
+        self.augmentation, self.pixels = augmentation, pixels
         self.reader = ImageReader(channels, cache_images)
 
     def __call__(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -81,15 +89,17 @@ class TrainMapper:
 
         Returns:
             `image` (uint8 [3, h, w]), `height` and `width` of the file, `image_id`, `file_name`, and `instances` with
-            `gt_boxes` (absolute xyxy in the view) and `gt_classes`.
+            `gt_boxes` (absolute xyxy in the view) and `gt_classes`. With `pixels` also `gt_masks` and `sem_seg`.
         """
         objects = [entry for entry in record["annotations"] if not entry["iscrowd"]]
         boxes = np.array([entry["bbox"] for entry in objects], dtype=np.float64).reshape(-1, 4)
         classes = np.array([entry["category_id"] for entry in objects], dtype=np.int64)
-        view = ViewInput(self.reader(record), boxes, rng)
+        planes = None if self.pixels is None else self.pixels.planes(record, objects)
+        view = ViewInput(self.reader(record), boxes, rng, planes)
         self.augmentation(view)
         kept_boxes, kept = clip(view.boxes, *view.image.shape[1:])
-        return sample(record, view.image, kept_boxes, classes[kept])
+        found = sample(record, view.image, kept_boxes, classes[kept])
+        return found if self.pixels is None else self.pixels.add(found, view.planes, kept)
 
 
 class InferenceMapper:

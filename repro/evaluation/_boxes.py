@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.evaluation.evaluator import DatasetEvaluator
+from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from repro.errors import DataError, collect, did_you_mean
@@ -56,15 +57,17 @@ class BoxEvaluator(DatasetEvaluator):
         """Take the detections of a batch: boxes are xyxy in pixels of the original image."""
         for sample, output in zip(inputs, outputs, strict=True):
             instances = output["instances"].to("cpu")
-            boxes_xyxy_abs = instances.pred_boxes.tensor.double().numpy()
-            boxes_xywh_abs = np.concatenate(
-                [boxes_xyxy_abs[:, :2], boxes_xyxy_abs[:, 2:] - boxes_xyxy_abs[:, :2]], axis=1
-            )
-            scores, classes = instances.scores.double().tolist(), instances.pred_classes.tolist()
-            self.detections += [
-                {"image_id": sample["image_id"], "category_id": self.category_ids[label], "bbox": box, "score": score}
-                for box, score, label in zip(boxes_xywh_abs.tolist(), scores, classes, strict=True)
-            ]
+            self.detections += self.described(instances, sample["image_id"])
+
+    def described(self, instances: Instances, image_id: int) -> list[dict[str, Any]]:
+        """Detections of an image as COCO results."""
+        boxes_xyxy_abs = instances.pred_boxes.tensor.double().numpy()
+        boxes_xywh_abs = np.concatenate([boxes_xyxy_abs[:, :2], boxes_xyxy_abs[:, 2:] - boxes_xyxy_abs[:, :2]], axis=1)
+        scores, classes = instances.scores.double().tolist(), instances.pred_classes.tolist()
+        return [
+            {"image_id": image_id, "category_id": self.category_ids[label], "bbox": box, "score": score}
+            for box, score, label in zip(boxes_xywh_abs.tolist(), scores, classes, strict=True)
+        ]
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Metrics on the first process under the metric's name; nothing elsewhere."""

@@ -87,6 +87,7 @@ def score(
     max_detections: Sequence[int] = (1, 10, 100),
     class_agnostic: bool = False,
     engine: str | None = None,
+    kind: str = "bbox",
 ) -> dict[str, float]:
     """The twelve COCO numbers in percent; NaN where there is nothing to find (no box of that size, say).
 
@@ -96,8 +97,10 @@ def score(
         max_detections: see `Evaluator`.
         class_agnostic: see `Evaluator`.
         engine: one of `ENGINES`; the first installed one by default.
+        kind: ``bbox`` compares boxes, ``segm`` masks, which then stand in place of boxes.
     """
-    precision, recall = arrays(annotation_file, detections, max_detections, class_agnostic, engine or installed()[0])
+    engine = engine or installed()[0]
+    precision, recall = arrays(annotation_file, detections, max_detections, class_agnostic, engine, kind)
     return summary(precision, recall, max_detections)
 
 
@@ -107,6 +110,7 @@ def arrays(
     max_detections: Sequence[int],
     class_agnostic: bool,
     engine: str,
+    kind: str = "bbox",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision [IoU, recall, class, area, cap] and recall [IoU, class, area, cap] in 0..1, -1 for nothing to find.
 
@@ -119,7 +123,7 @@ def arrays(
     evaluator_class = getattr(eval_module, "COCOeval_faster", None) or eval_module.COCOeval
     with contextlib.redirect_stdout(io.StringIO()):  # all three report on stdout
         truth = coco_module.COCO(str(annotation_file))
-        evaluator = evaluator_class(truth, _results(coco_module.COCO, truth, detections, annotation_file), "bbox")
+        evaluator = evaluator_class(truth, _results(coco_module.COCO, truth, detections, annotation_file), kind)
         evaluator.params.maxDets = list(max_detections)
         evaluator.params.useCats = 0 if class_agnostic else 1
         evaluator.evaluate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -65,13 +66,13 @@ def random_detections(rng: np.random.Generator, truth: dict[str, Any]) -> list[d
     return detections
 
 
-def pycocotools(path: Path, detections: list[dict[str, Any]], **params: Any) -> Any:
+def pycocotools(path: Path, detections: list[dict[str, Any]], kind: str = "bbox", **params: Any) -> Any:
     """The original evaluator with some of its parameters set, accumulated and summarised."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     truth = COCO(str(path))
-    evaluator = COCOeval(truth, truth.loadRes(detections), "bbox")
+    evaluator = COCOeval(truth, truth.loadRes(copy.deepcopy(detections)), kind)
     for name, value in params.items():
         setattr(evaluator.params, name, value)
     evaluator.evaluate()

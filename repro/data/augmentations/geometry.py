@@ -41,6 +41,13 @@ class Resize(Transform):
             return img
         return functional.resize(img, [self.new_height, self.new_width], antialias=True)
 
+    def apply_segmentation(self, segmentation: Tensor) -> Tensor:
+        """Labels [P, H, W]: those of the nearest pixel."""
+        size = [self.new_height, self.new_width]
+        if not len(segmentation):  # torchvision does not resize nothing
+            return segmentation.new_zeros((0, *size))
+        return functional.resize(segmentation, size, functional.InterpolationMode.NEAREST_EXACT)
+
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return coords * np.array([self.new_width / self.width, self.new_height / self.height])
 
@@ -55,16 +62,20 @@ class ViewInput(AugInput):
         image: uint8 [C, H, W].
         boxes: float [N, 4], xyxy in pixels.
         rng: Where augmentations draw from, so that nothing depends on a global state.
+        planes: Labels of pixels, uint8 [P, H, W], which are filled with 0; None if there are none.
     """
 
-    def __init__(self, image: Tensor, boxes: np.ndarray, rng: np.random.Generator) -> None:
-        self.image, self.boxes, self.rng = image, boxes, rng
+    def __init__(
+        self, image: Tensor, boxes: np.ndarray, rng: np.random.Generator, planes: Tensor | None = None
+    ) -> None:
+        self.image, self.boxes, self.rng, self.planes = image, boxes, rng, planes
         self.sem_seg = None
 
     def transform(self, tfm: Transform) -> None:
-        """Apply a transform to image and boxes."""
+        """Apply a transform to image, boxes and planes."""
         self.image = tfm.apply_image(self.image)
         self.boxes = tfm.apply_box(self.boxes) if len(self.boxes) else self.boxes
+        self.planes = None if self.planes is None else tfm.apply_segmentation(self.planes)
 
 
 def matrix(transform: Transform | TransformList) -> np.ndarray:

@@ -119,6 +119,10 @@ class Recolour(Transform):
     def apply_image(self, img: Tensor) -> Tensor:
         return self.transform.transform(img, self.drawn)
 
+    def apply_segmentation(self, segmentation: Tensor) -> Tensor:
+        """Labels have no colour."""
+        return segmentation
+
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return coords
 
