@@ -7,6 +7,7 @@ of the newest file in a second file, which a kill between the two leaves wrong; 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import logging
 import os
@@ -48,11 +49,15 @@ def save(state: dict[str, Any], path: Path) -> Path:
 def load(path: Path) -> dict[str, Any]:
     """Read a state onto the CPU; tensors and plain values only, never code.
 
+    Among the plain ones is ``argparse.Namespace``, a bag of names and values that published checkpoints of the DETR
+    family carry beside their weights.
+
     Raises:
         StageError: the file is missing, incomplete or not a checkpoint.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise StageError(f"There is no checkpoint {path}") from error
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, ... for a broken file

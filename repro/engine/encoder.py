@@ -1,12 +1,16 @@
 """Backbone weights: the kind ``encoder``. Published ones at paper scale, below it a small network trained on the spot.
 
+Published ones are a file of one of the families of `repro.weights`, or what timm has; either may be downloaded, or be a
+file of one's own.
+
 Either way the output is the same: a backbone's state dictionary under Detectron2's names, which detectors load with its
 batch norm frozen. With ``encoder.projection`` the head that it was trained with is kept beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,29 +27,45 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     """Import or train, as the recipe's ``encoder.source`` says.
 
     Raises:
-        StageError: that is neither ``published`` nor ``trained``, or published weights are not those of the backbone.
+        StageError: that is none of `SOURCES`, or published weights are not those of the backbone.
     """
     source = work.stage.recipe["encoder"]["source"]
-    if source == "published":
-        return _import(work)
     if source == "trained":
         return _train(work, device)
-    raise StageError(f"encoder.source is {source!r}; expected published or trained")
-
-
-def _import(work: Work) -> Outcome:
-    recipe = work.stage.recipe
+    if source not in SOURCES:
+        raise StageError(f"encoder.source is {source!r}; expected one of {', '.join(SOURCES)}")
     final = work.output / checkpoint.FINAL
     if comm.is_main_process():
-        weights = published.weights(recipe["encoder"], work.output_root / "weights")
-        own = _parts(build(recipe["model"]).state_dict(), recipe)
-        wrong = [name for name in own if name not in weights]
-        wrong += [name for name in weights if name not in own or own[name].shape != weights[name].shape]
-        if wrong:
-            raise StageError(f"{recipe['encoder']['url']} does not fit the backbone: {', '.join(wrong[:5])} ...")
-        checkpoint.save({"model": weights}, final)
+        checkpoint.save({"model": SOURCES[source](work.stage.recipe, work.output_root / "weights")}, final)
     comm.synchronize()
     return Outcome(checkpoint=final, origin="published")
+
+
+def _import(recipe: Mapping[str, Any], folder: Path) -> dict[str, torch.Tensor]:
+    weights = published.weights(recipe["encoder"], folder)
+    own = _parts(build(recipe["model"]).state_dict(), recipe)
+    wrong = [name for name in own if name not in weights]
+    wrong += [name for name in weights if name not in own or own[name].shape != weights[name].shape]
+    if wrong:
+        raise StageError(f"{recipe['encoder']['url']} does not fit the backbone: {', '.join(wrong[:5])} ...")
+    return weights
+
+
+def _import_timm(recipe: Mapping[str, Any], folder: Path) -> dict[str, torch.Tensor]:
+    """Of a `TimmBackbone`: timm knows where the weights of its networks are, and how they fit."""
+    backbone = recipe["model"]["backbone"]
+    if not backbone["_target_"].endswith(".TimmBackbone"):
+        raise StageError(f"encoder.source is timm, but model.backbone is {backbone['_target_']}, not a TimmBackbone")
+    whole = published.timm_weights(recipe["encoder"], backbone["name"], backbone["options"], folder)
+    state = build(backbone, weights=whole).state_dict()
+    return _parts({f"backbone.{name}": value for name, value in state.items()}, recipe)
+
+
+SOURCES: dict[str, Callable[[Mapping[str, Any], Path], dict[str, torch.Tensor]]] = {
+    "published": _import,
+    "timm": _import_timm,
+}
+"""Where weights are imported from, as the recipe's ``encoder.source`` names it; ``trained`` is the one that is none."""
 
 
 def _train(work: Work, device: torch.device) -> Outcome:

@@ -12,6 +12,8 @@ RECIPES = [name for name in config.recipes() if not name.startswith("common/")] 
     "common/encoder_swav_projection.py",
     "common/encoder_swav_400ep.py",
     "common/encoder_supervised.py",
+    "common/encoder_timm.py",
+    "common/encoder_checkpoint.py",
     "common/evaluate_coco_val2017.py",
     "common/evaluate_voc_test2007.py",
 ]
