@@ -13,6 +13,7 @@ PHASES = {
     "train.iterations": 6,
     "train.checkpoint_period": 2,
     "train.epochs": 6,  # of one step each, so that the last three are another phase
+    "data.policies.released.late_epochs": 3,
     "data.policies.released.sizes": [64, 96],
 }
 

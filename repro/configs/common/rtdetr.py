@@ -99,6 +99,10 @@ train.sync_bn = True
 train.ema = L(averaged)(momentum=L(Ramp)(final=0.9999, steps=2000), buffers="average")  # Sec. 3.1: ema_decay = 0.9999
 
 # Ours: as small as one thread of a CPU needs. The generated images show eight classes, and at most five objects each.
+# A run sees an image four to eight times, where the printed ones see it 72 to 120 times: strong augmentation is rarer,
+# and left out in the last quarter (epochs are quarters of a run here, and iterations say how long it is). With the
+# printed ones RT-DETRv2-S has 10 AP at tiny, with these 17, without any 22. The average reaches back as large a share
+# of a run as it does there; with 0.9999 it would hardly leave the weights that it starts from.
 scales = {
     "small": {
         "model.backbone.width": 16,
@@ -121,17 +125,25 @@ scales = {
         "model.test_topk": 30,
         "data.dataset": "shapes_small_train",
         "data.mapper.augmentation.size": [96, 96],
+        "data.mapper.augmentation.photometric": 0.2,
+        "data.mapper.augmentation.zoom_out": 0.2,
+        "data.mapper.augmentation.iou_crop": 0.3,
         "data.mapper.cache_images": True,
         "data.late_mapper.augmentation.size": [96, 96],
         "data.late_mapper.cache_images": True,
+        "data.policies.released.late_epochs": 1,
+        "data.policies.paper.late_epochs": 1,
         "data.policies.released.sizes": None,
         "data.policies.paper.sizes": [64, 96, 96, 128],
         "data.policies.constant.sizes": [64, 96, 96, 128],
         "data.total_batch_size": 8,
         "data.workers": 0,
         "optimizer.lr": 5e-4,
+        "train.epochs": 4,
         "train.iterations": 3000,
         "train.warmup_iterations": 100,
+        "train.ema.momentum.final": 0.998,
+        "train.ema.momentum.steps": 200,
         "train.checkpoint_period": 200,
     },
     "tiny": {
@@ -142,6 +154,8 @@ scales = {
         "data.policies.constant.sizes": [32, 64, 64, 96],
         "train.iterations": 500,
         "train.warmup_iterations": 50,
+        "train.ema.momentum.final": 0.99,
+        "train.ema.momentum.steps": 50,
     },
     "smoke": {
         "data.dataset": "shapes_smoke_train",
