@@ -1,11 +1,13 @@
 """Score a trained detector, or raw proposals, on a test set: the kind ``evaluate``; and foreign detections.
 
 The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
-what data and by which evaluators. The detections are kept, since bootstrap, error analysis and pictures need them.
+what data and by which evaluators, and its section ``model``, if it has one, lays settings of inference over the
+detector's. The detections are kept, since bootstrap, error analysis and pictures need them.
 """
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import os
@@ -20,10 +22,11 @@ from detectron2.utils import comm
 from repro.data import datasets
 from repro.data.loader import test_loader
 from repro.data.proposals import FILE, Proposals
-from repro.engine import evaluate_proposals, hooks, inputs, parents
+from repro.engine import config, evaluate_proposals, hooks, inputs, parents
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.errors import DataError, StageError
+from repro.harness.signature import flatten
 from repro.harness.work import Work
 
 DETECTIONS = "detections.json.gz"
@@ -57,11 +60,24 @@ def _detector(
     work: Work, parent: parents.Parent, evaluators: Mapping[str, Any], device: torch.device
 ) -> tuple[dict[str, dict[str, float]], int]:
     """Results of a trained detector, and the number of batches."""
-    model = build(parent.recipe["model"])
+    model = build(detector(parent, work.stage.recipe))
     model.load_state_dict(parent.weights())
     loader = test_batches(work.stage.recipe["data"], inputs.sound(work))
     progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
     return inference_on_dataset(model.to(device), loader, _Named(evaluators, progress)), len(loader)
+
+
+def detector(parent: parents.Parent, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The parent's ``model``, with the settings that the evaluation's own ``model`` section lays over it, if any.
+
+    Raises:
+        StageError: it sets what the parent's model does not have.
+    """
+    model = copy.deepcopy(parent.recipe["model"])
+    faults = config.apply(model, flatten(recipe.get("model", {})), f"the model of {parent.name}")
+    if faults:
+        raise StageError(f"The evaluation's section model does not fit: {'; '.join(faults)}")
+    return model
 
 
 def _proposals(

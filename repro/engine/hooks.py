@@ -35,6 +35,13 @@ class LearningRate(HookBase):
         self.trainer.storage.put_scalar("lr", fastest, smoothing_hint=False)
 
 
+class ModelStep(HookBase):
+    """Tells a model that changes with the steps of its training, such as a teacher, which one comes next."""
+
+    def before_step(self) -> None:
+        self.trainer.model.before_step(self.trainer.iter)
+
+
 class Checkpoints(HookBase):
     """Saves the whole training state every ``period`` steps and after the last one."""
 

@@ -1,10 +1,10 @@
-"""AdamW, with parameters in groups by their names.
+"""AdamW, with parameters in groups by their names, and plain SGD.
 
 `adamw` has the groups of the DETR family (Zhu et al. 2021, Sec. 5; the authors' code): the backbone learns at a tenth
 of the rate, and so do the layers that predict where to sample (``sampling_offsets``, ``reference_points``), whose
 output moves the gaze and not the features. Frozen parameters are left out. A factor of 0 freezes: the published code
 does the same when the backbone's rate is 0. `adamw_by_group` has groups with rates and weight decays of their own, as
-RT-DETR trains.
+RT-DETR trains. `sgd` is what Faster R-CNN and its kind are trained with.
 """
 
 from __future__ import annotations
@@ -90,6 +90,13 @@ def adamw_by_group(
     if rest:
         params.append({"name": "rest", "params": rest, "weight_decay": weight_decay, **_rate(lr)})
     return torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+def sgd(model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD over the trainable parameters of a model, all alike: ``weight_decay`` on biases and norms too."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    group = {"params": trained, **_rate(lr)}
+    return torch.optim.SGD([group], lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 def _rate(lr: float) -> dict[str, float]:

@@ -26,11 +26,12 @@ class LabelledCrops:
     Args:
         size: side of the crop, pixels.
         context: how much further than the box the crop reaches, as a share of its sides.
+        channels: RGB or BGR, as the detectors read.
     """
 
-    def __init__(self, size: int, context: float = 0.2) -> None:
+    def __init__(self, size: int, context: float = 0.2, channels: str = "RGB") -> None:
         self.size, self.context = size, context
-        self.reader = ImageReader(cache=True)
+        self.reader = ImageReader(channels, cache=True)
 
     def __call__(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
         objects = [annotation for annotation in record["annotations"] if not annotation["iscrowd"]]

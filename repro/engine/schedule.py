@@ -37,7 +37,7 @@ def learning_rate(train: Mapping[str, Any], steps: int | None = None) -> ParamSc
 
     Args:
         train: the recipe's section. Where it has ``warmup_iterations``, the rate grows linearly over as many steps, the
-            n-th of which has n parts of it.
+            n-th of which has n parts of it; where it also has ``warmup_start``, the first has that part.
         steps: optimiser steps in all; needed for a warm-up.
 
     Raises:
@@ -48,7 +48,7 @@ def learning_rate(train: Mapping[str, Any], steps: int | None = None) -> ParamSc
         raise RecipeError(f"train.lr_drops are epochs in increasing order, not {drops}")
     rate = Steps([drop / epochs for drop in drops])
     warmup = train.get("warmup_iterations", 0)
-    return Warmup(rate, warmup, steps) if warmup else rate
+    return Warmup(rate, warmup, steps, train.get("warmup_start")) if warmup else rate
 
 
 class Steps(ParamScheduler):
@@ -62,11 +62,20 @@ class Steps(ParamScheduler):
 
 
 class Warmup(ParamScheduler):
-    """Another schedule, of which the first steps take a growing part."""
+    """Another schedule, of which the first steps take a growing part.
 
-    def __init__(self, schedule: ParamScheduler, warmup: int, steps: int) -> None:
-        self.schedule, self.warmup, self.steps = schedule, warmup, steps
+    Args:
+        schedule: the other one.
+        warmup: how many they are.
+        steps: in all.
+        start: the part of the first one, from which it grows by equal amounts (mmdetection and Detectron2); by default
+            one of ``warmup`` (RT-DETR).
+    """
+
+    def __init__(self, schedule: ParamScheduler, warmup: int, steps: int, start: float | None = None) -> None:
+        self.schedule, self.warmup, self.steps, self.start = schedule, warmup, steps, start
 
     def __call__(self, where: float) -> float:
         done = round(where * self.steps)
-        return self.schedule(where) * min((done + 1) / self.warmup, 1.0)
+        part = (done + 1) / self.warmup if self.start is None else self.start + (1 - self.start) * done / self.warmup
+        return self.schedule(where) * min(part, 1.0)

@@ -158,7 +158,8 @@ def fit(
     """Train from the last checkpoint in ``output``, or from the start.
 
     Args:
-        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs.
+        model: on its device, initialised; returns a dictionary of weighted losses for a list of inputs. Its
+            ``before_step(iteration)``, if it has one, is called before each step.
         batches: see `Batches`.
         optimizer: each group has ``initial_lr``.
         schedule: factor on the rates, as a function of progress.
@@ -182,6 +183,7 @@ def fit(
         [
             IterationTimer(),
             hooks.LearningRate(schedule),
+            hooks.ModelStep() if hasattr(model, "before_step") else None,
             hooks.Checkpoints(output, settings["checkpoint_period"]),
             hooks.Progress(progress),
             PeriodicWriter(_writers(output, iterations, first), settings["log_period"])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from repro.engine import evaluate, stage
+from repro.engine import evaluate, parents, stage
 from repro.errors import DataError, StageError
 
 from .conftest import record_of
@@ -87,3 +87,14 @@ def test_metrics_go_by_the_names_of_the_recipe(chain, bench):
     assert len(metrics) == 2 * len(alone)
     again = evaluate.score_file(recipe, work.output / evaluate.DETECTIONS, work.datasets_root)
     assert metrics == pytest.approx(again, abs=1e-9, nan_ok=True)
+
+
+def test_settings_of_inference_are_laid_over_the_detectors(chain, bench):
+    """Fewer detections for the same weights; what the detector does not have is refused by name."""
+    parent = chain["finetune"]
+    found = {"finetune": parents.Parent("finetune", "finetune", parent.output, parent.stage.recipe)}
+    model = evaluate.detector(found["finetune"], {"model": {"test_topk": 3}})
+    assert model == {**parent.stage.recipe["model"], "test_topk": 3}
+    assert evaluate.detector(found["finetune"], {}) == parent.stage.recipe["model"]
+    with pytest.raises(StageError, match=r"model does not fit: backbone.dept is set.* Did you mean backbone.depth"):
+        evaluate.detector(found["finetune"], {"model": {"backbone": {"dept": 3}}})

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from repro.engine.optimizer import adamw, adamw_by_group
+from repro.engine.optimizer import adamw, adamw_by_group, sgd
 from repro.errors import RecipeError
 
 
@@ -66,3 +66,12 @@ def test_a_parameter_in_two_groups_and_a_group_without_any_are_faults():
     frozen = {"pattern": "backbone.bias", "lr": 1.0, "weight_decay": 0.0}
     with pytest.raises(RecipeError, match=r"(?s)head.bias is in biases and in twice.*backbone.bias \(frozen\)"):
         adamw_by_group(model(), lr=1.0, weight_decay=0.0, groups={**GROUPS, "twice": twice, "frozen": frozen})
+
+
+def test_sgd_takes_what_is_trained():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].requires_grad_(False)
+    made = sgd(model, lr=0.1, momentum=0.9, weight_decay=0.5)
+    (group,) = made.param_groups
+    assert group["params"] == list(model[1].parameters())
+    assert (group["lr"], group["initial_lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.1, 0.9, 0.5)

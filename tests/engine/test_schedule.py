@@ -48,3 +48,11 @@ def test_the_first_steps_grow_into_the_rate():
     rate = schedule.learning_rate({**train(10, [5]), "warmup_iterations": 4}, steps=20)
     factors = [rate(step / 20) for step in (0, 1, 2, 3, 4, 9, 10, 19)]
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.1, 0.1])
+
+
+def test_a_warm_up_from_a_given_part():
+    """mmdetection's: 0.001 at first, then equal amounts more, whole after 500 steps."""
+    settings = {**train(180, [120, 160]), "warmup_iterations": 500, "warmup_start": 0.001}
+    rate = schedule.learning_rate(settings, steps=180_000)
+    factors = [rate(step / 180_000) for step in (0, 250, 499, 500, 119_999, 120_000, 160_000)]
+    assert factors == pytest.approx([0.001, 0.5005, 0.998002, 1, 1, 0.1, 0.01])

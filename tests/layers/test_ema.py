@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from repro.errors import RecipeError
-from repro.layers.ema import Constant, Cosine, Ramp, averaged
+from repro.layers.ema import Constant, Cosine, Ramp, Rising, averaged, move
 
 
 def test_momentum_by_hand():
@@ -16,6 +16,36 @@ def test_momentum_by_hand():
     cosine = Cosine(0.99, 100)
     assert [cosine(step) for step in (0, 50, 100, 200)] == pytest.approx([0.99, 0.995, 1, 1])
     assert cosine(25) == pytest.approx(1 - 0.01 * (math.cos(math.pi / 4) + 1) / 2)
+
+
+def test_rising_momentum_by_hand():
+    """Soft Teacher's: 0 before the first step, the cap from step 999 on."""
+    rising = Rising(0.999)
+    assert [rising(step) for step in (0, 1, 9, 998, 999, 10**6)] == pytest.approx(
+        [0, 0.5, 0.9, 1 - 1 / 999, 0.999, 0.999]
+    )
+    assert Rising(0.999, warmup=2)(1) == pytest.approx(1 - 3 / 4)
+
+
+def test_moving_by_hand():
+    torch.manual_seed(0)
+    average, model = nn.Linear(2, 3), nn.Linear(2, 3)
+    before = average.weight.clone()
+    move(average, model, 0.75)
+    torch.testing.assert_close(average.weight, 0.75 * before + 0.25 * model.weight)
+    move(average, model, 0.0)
+    assert torch.equal(average.weight, model.weight) and torch.equal(average.bias, model.bias)
+
+
+@pytest.mark.parametrize(("buffers", "mean", "count"), [("average", 2, 5), ("copy", 8, 5), ("keep", 0, 0)])
+def test_buffers_of_what_is_moved(buffers, mean, count):
+    average, model = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    model.running_mean.fill_(8)
+    model.num_batches_tracked.fill_(5)
+    move(average, model, 0.75, buffers)
+    assert (average.running_mean.item(), average.num_batches_tracked.item()) == (mean, count)
+    with pytest.raises(RecipeError, match="expected average, copy or keep"):
+        move(average, model, 0.5, "drop")
 
 
 def test_every_step_counts_the_first_too():

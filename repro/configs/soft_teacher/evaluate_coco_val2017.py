@@ -1,0 +1,13 @@
+"""COCO box AP on val2017 of a Soft Teacher's student or teacher (Xu et al. 2021); see the evaluation without one.
+
+The printed numbers do not say whose they are. Released code tests the student, mmdetection 3 the teacher: tables
+evaluate both, each at both thresholds.
+"""
+
+from ..common.evaluate_coco_val2017 import data, evaluators, run, scales
+
+data.mapper.channels = "BGR"
+model = dict(  # laid over the detector's recipe
+    inference_on="student",
+    detector=dict(roi_heads=dict(box_predictor=dict(test_score_thresh=0.05))),
+)

@@ -1,0 +1,99 @@
+"""Training a student and its teacher: interrupted or not, the same weights of both."""
+
+import itertools
+
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from fvcore.common.param_scheduler import ConstantParamScheduler
+
+from repro.engine import train
+from repro.engine.detector import seed_everything
+from repro.engine.optimizer import sgd
+from repro.layers.ema import Rising
+from repro.meta_arch.semi.two_stage import TwoStage
+from repro.meta_arch.soft_teacher import example
+from repro.modeling.pseudo_boxes import ByVariance
+
+SETTINGS = {"clip_norm": None, "amp": False, "ema": None, "checkpoint_period": 2, "log_period": 1}
+
+
+def batch(iteration):
+    """A labelled and an unlabelled image, a pure function of the iteration."""
+    generator = torch.Generator().manual_seed(iteration)
+    pixels = torch.randint(256, (3, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    objects = Instances((64, 64), gt_boxes=Boxes(torch.tensor([[8.0, 8, 40, 50]])), gt_classes=torch.tensor([1]))
+    mirrored = torch.tensor([[-1.0, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    views = {
+        "weak": {"image": pixels[1], "matrix": torch.eye(3, dtype=torch.float64)},
+        "strong": {"image": pixels[2], "matrix": mirrored},
+    }
+    return [{"image": pixels[0], "instances": objects}, views]
+
+
+def batches(start):
+    return (batch(iteration) for iteration in itertools.count(start))
+
+
+class Killed(BaseException):
+    """What no handler in the loop may catch."""
+
+
+def killed_at(last):
+    def cut(start):
+        for iteration, content in enumerate(batches(start), start):
+            if iteration == last:
+                raise Killed
+            yield content
+
+    return cut
+
+
+def fit(output, stream=batches, iterations=5, watch=None):
+    output.mkdir(exist_ok=True)
+    seed_everything(0)
+    model = example()
+    model.method = TwoStage(0.2, 0.2, 0.2, ByVariance(0.5))
+    model.momentum = Rising(0.6)
+    if watch is not None:
+        model.register_forward_pre_hook(lambda module, args: watch(module))
+    schedule = ConstantParamScheduler(1.0)
+    return train.fit(
+        model,
+        stream,
+        sgd(model, 0.02, 0.9, 1e-4),
+        schedule=schedule,
+        iterations=iterations,
+        settings=SETTINGS,
+        output=output,
+    )
+
+
+@pytest.mark.parametrize("last", [1, 3])
+def test_an_interrupted_run_ends_with_the_same_student_and_teacher(tmp_path, last):
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(tmp_path / "parts", killed_at(last))
+    parts = fit(tmp_path / "parts")
+    assert parts.losses == whole.losses
+    assert all(torch.equal(value, whole.weights[name]) for name, value in parts.weights.items())
+    assert any(not torch.equal(value, whole.weights[f"student{name.removeprefix('teacher')}"])
+               for name, value in whole.weights.items() if name.startswith("teacher."))  # fmt: skip
+
+
+def test_the_teacher_is_moved_before_each_step_by_what_the_last_one_left(tmp_path):
+    seen = []
+
+    def watch(model):
+        seen.append(
+            [model.get_parameter(f"{part}.backbone.fpn_output2.weight").clone() for part in ("student", "teacher")]
+        )
+
+    final = fit(tmp_path / "a", iterations=4, watch=watch)
+    expected = seen[0][0]
+    for step, (student, teacher) in enumerate(seen):
+        momentum = min(0.6, 1 - 1 / (step + 1))
+        expected = momentum * expected + (1 - momentum) * student
+        torch.testing.assert_close(teacher, expected)
+    assert not torch.equal(seen[1][0], seen[0][0])
+    torch.testing.assert_close(final.weights["teacher.backbone.fpn_output2.weight"], expected)  # none after the last
