@@ -1,8 +1,7 @@
 """Score a trained detector, or raw proposals, on a test set: the kind ``evaluate``; and foreign detections.
 
 The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
-what data and by which evaluators, and its section ``model``, if it has one, lays settings of inference over the
-detector's. The detections are kept, since bootstrap, error analysis and pictures need them.
+what data and by which evaluators, and its section ``inference``, if it has one, lays settings over the detector's. The detections are kept, since bootstrap, error analysis and pictures need them.
 """
 
 from __future__ import annotations
@@ -68,15 +67,15 @@ def _detector(
 
 
 def detector(parent: parents.Parent, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The parent's ``model``, with the settings that the evaluation's own ``model`` section lays over it, if any.
+    """The parent's ``model``, with the settings that the evaluation's section ``inference`` lays over it, if any.
 
     Raises:
         StageError: it sets what the parent's model does not have.
     """
     model = copy.deepcopy(parent.recipe["model"])
-    faults = config.apply(model, flatten(recipe.get("model", {})), f"the model of {parent.name}")
+    faults = config.apply(model, flatten(recipe.get("inference", {})), f"the model of {parent.name}")
     if faults:
-        raise StageError(f"The evaluation's section model does not fit: {'; '.join(faults)}")
+        raise StageError(f"The evaluation's section inference does not fit: {'; '.join(faults)}")
     return model
 
 

@@ -93,8 +93,8 @@ def test_settings_of_inference_are_laid_over_the_detectors(chain, bench):
     """Fewer detections for the same weights; what the detector does not have is refused by name."""
     parent = chain["finetune"]
     found = {"finetune": parents.Parent("finetune", "finetune", parent.output, parent.stage.recipe)}
-    model = evaluate.detector(found["finetune"], {"model": {"test_topk": 3}})
+    model = evaluate.detector(found["finetune"], {"inference": {"test_topk": 3}})
     assert model == {**parent.stage.recipe["model"], "test_topk": 3}
     assert evaluate.detector(found["finetune"], {}) == parent.stage.recipe["model"]
-    with pytest.raises(StageError, match=r"model does not fit: backbone.dept is set.* Did you mean backbone.depth"):
-        evaluate.detector(found["finetune"], {"model": {"backbone": {"dept": 3}}})
+    with pytest.raises(StageError, match=r"inference does not fit: backbone.dept is set.* Did you mean backbone.depth"):
+        evaluate.detector(found["finetune"], {"inference": {"backbone": {"dept": 3}}})

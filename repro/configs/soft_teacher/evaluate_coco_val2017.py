@@ -7,7 +7,7 @@ evaluate both, each at both thresholds.
 from ..common.evaluate_coco_val2017 import data, evaluators, run, scales
 
 data.mapper.channels = "BGR"
-model = dict(  # laid over the detector's recipe
+inference = dict(  # laid over the detector's recipe
     inference_on="student",
     detector=dict(roi_heads=dict(box_predictor=dict(test_score_thresh=0.05))),
 )

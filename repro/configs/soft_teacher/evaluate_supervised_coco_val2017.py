@@ -6,4 +6,4 @@ The printed numbers compare to 0.05. The authors' README also has 0.001, which i
 from ..common.evaluate_coco_val2017 import data, evaluators, run, scales
 
 data.mapper.channels = "BGR"
-model = dict(roi_heads=dict(box_predictor=dict(test_score_thresh=0.05)))  # laid over the detector's recipe
+inference = dict(roi_heads=dict(box_predictor=dict(test_score_thresh=0.05)))  # laid over the detector's recipe
