@@ -1,7 +1,8 @@
 """Score a trained detector, or raw proposals, on a test set: the kind ``evaluate``; and foreign detections.
 
 The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
-what data and by which evaluators, and its section ``inference``, if it has one, lays settings over the detector's. The detections are kept, since bootstrap, error analysis and pictures need them.
+what data and by which evaluators, and its section ``inference``, if it has one, lays settings over the detector's. The
+detections are kept, since bootstrap, error analysis and pictures need them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ResNets of any width and depth from Detectron2's blocks, with the parameter names of its checkpoints.
 
-With ``presnet.py``, ``timm_backbone.py`` and ``contract.py``, all of ``modeling`` that imports Detectron2. Detectron2's own builder
-takes a configuration node and knows the published sizes only; small models for tests and small scales need narrow and
-shallow ones.
+With ``presnet.py``, ``timm_backbone.py`` and ``contract.py``, all of ``modeling`` that imports Detectron2. Detectron2's
+own builder takes a configuration node and knows the published sizes only; small models for tests and small scales need
+narrow and shallow ones.
 """
 
 from __future__ import annotations
