@@ -1,8 +1,8 @@
 """RT-DETR (Zhao et al., CVPR 2024, arXiv 2304.08069) and RT-DETRv2 (Lv et al. 2024, arXiv 2407.17140).
 
 One architecture: v2 lets the number of points differ from level to level, may read each at a single pixel (the
-decoder's ``mode``), and starts some layers from other initial weights (``version`` of the transformer). What sets v2's
-numbers apart is how it is trained, which is the recipe's business.
+decoder's ``mode``), starts some layers from other initial weights and does not cut off what overflows half precision
+(``version`` of the transformer). What sets v2's numbers apart is how it is trained, which is the recipe's business.
 
 Differs from the published code in these points:
 

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from repro.engine import config
+from repro.ops.ms_deform_attn import implementation
 
 SIZES = {  # backbone: all parameters, those that are trained, those left after fusing
     "r18vd": (20_184_464, 20_184_464, 19_983_248),
@@ -34,6 +36,15 @@ V1_GROUPS = {  # without tensors
     "r101vd": [(1e-6, 1e-4, 42_385_408), (1e-4, 0, 39_936), (1e-4, 1e-4, 34_102_412)],
 }
 DISCRETE = {"r18vd": 20_036_432, "r34vd": 31_244_292, "r50vd_m": 36_269_196, "r50vd": 42_566_796}  # trained
+
+# Of a fused model for one image of 640 × 640: decoder layers that run, parameters they and the rest use, operations.
+DEPLOYED = {
+    "r18vd": (3, 19_921_392, 60.06e9),
+    "r34vd": (4, 31_158_036, 92.08e9),
+    "r50vd_m": (3, 32_883_568, 99.18e9),
+    "r50vd": (6, 41_972_188, 133.13e9),
+    "r101vd": (6, 74_649_436, 250.93e9),
+}
 
 
 def build(name, **settings):
@@ -68,6 +79,51 @@ def test_parameters(size, version):
     assert [group[: len(expected[0])] for group in groups(model, recipe)] == expected
     model.fuse()
     assert (*found, count(model.parameters())) == SIZES[size]
+
+
+def unused(name, layers):
+    """Whether a parameter has no part in inference, of which the last class head of so many layers is needed."""
+    section, _, index = name.removeprefix("transformer.decoder.").partition(".")
+    layer = int(index.partition(".")[0]) if section in ("layers", "bbox_embed", "class_embed") else 0
+    return section == "denoising_class_embed" or layer >= layers or (section == "class_embed" and layer != layers - 1)
+
+
+@pytest.mark.parametrize("version", ["rtdetr", "rtdetrv2"])
+@pytest.mark.parametrize("size", DEPLOYED)
+def test_parameters_that_inference_uses(size, version):
+    model, _ = build(f"{version}_{size}")
+    model.fuse()
+    layers, used, _ = DEPLOYED[size]
+    assert count(p for name, p in model.named_parameters() if not unused(name, layers)) == used
+
+
+@torch.no_grad()
+def test_what_inference_does_not_use_changes_nothing():
+    model = config.build(config.resolve("rtdetr/rtdetrv2_r50vd_m.py", {}, "tiny").recipe["model"]).eval()
+    image = torch.rand(1, 3, 64, 64)
+    before = model.forward_tensors(image)
+    for name, parameter in model.named_parameters():
+        if unused(name, model.transformer.eval_layers):
+            parameter.fill_(torch.nan)
+    after = model.forward_tensors(image)
+    assert torch.equal(after.pred_logits, before.pred_logits) and torch.equal(after.pred_boxes, before.pred_boxes)
+
+
+@pytest.mark.parametrize("size", DEPLOYED)
+def test_operations_of_inference(size):
+    """Against the authors' code, counted there without the products within attention.
+
+    It computes a box for each of 8,400 tokens, where ours does for the 300 that are chosen; ours has the class head of
+    each layer answer, where it has the last one's.
+    """
+    model, recipe = build(f"rtdetrv2_{size}")
+    model.eval().fuse()
+    with implementation("reference"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.forward_tensors(torch.empty(1, 3, 640, 640, device="meta"))
+    layers, _, operations = DEPLOYED[size]
+    attention = 4 * 400**2 * recipe["model"]["neck"]["embed_dim"] + layers * 4 * 300**2 * 256
+    heads = 2 * 8100 * (2 * 256 * 256 + 256 * 4) - (layers - 1) * 2 * 300 * 256 * 80
+    assert counter.get_total_flops() - attention + heads == pytest.approx(operations, abs=0.006e9)
 
 
 @pytest.mark.parametrize("size", DISCRETE)

@@ -102,6 +102,18 @@ def test_versions_start_from_other_weights():
         spread(3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("version", "finite"), [(1, True), (2, False)])
+def test_version_1_cuts_off_what_overflows_half_precision(version, finite):
+    transformer = RTDETRTransformer(example().transformer.decoder, example().transformer.queries, 32, None, version)
+    memory = transformer.encode([torch.randn(1, 32, side, side) for side in (8, 4, 2)])
+    for layer in transformer.decoder.layers:
+        layer.linear2.register_forward_hook(lambda module, inputs, output: torch.full_like(output, torch.inf).half())
+    heads = torch.nn.ModuleList(torch.nn.Linear(32, 4) for _ in transformer.decoder.layers)
+    decoded = transformer.decode(transformer.start(memory), memory, heads)
+    assert decoded.states.isfinite().all().item() is finite
+
+
 def test_more_layers_than_there_are_cannot_run():
     with pytest.raises(ValueError, match="eval_layers is 3; the decoder has 2"):
         RTDETRTransformer(example().transformer.decoder, example().transformer.queries, 32, eval_layers=3)

@@ -29,6 +29,10 @@ class Decoded(NamedTuple):
 class DeformableDecoderLayer(nn.Module):
     """Self-attention, deformable cross-attention, feed-forward network."""
 
+    largest: float | None = None
+    """Magnitude that what goes into the last norm is cut off at; None leaves it as it is. RT-DETR (v1) sets it: in half
+    precision the feed-forward network of a long training may overflow."""
+
     def __init__(
         self,
         embed_dim: int,
@@ -66,7 +70,8 @@ class DeformableDecoderLayer(nn.Module):
         attended = self.cross_attn(content + position, reference, memory)
         content = self.norm1(content + self.dropout(attended))
         hidden = self.dropout(F.relu(self.linear1(content)))
-        return self.norm3(content + self.dropout(self.linear2(hidden)))
+        content = content + self.dropout(self.linear2(hidden))
+        return self.norm3(content if self.largest is None else content.clamp(-self.largest, self.largest))
 
 
 class DeformableDecoder(nn.Module):

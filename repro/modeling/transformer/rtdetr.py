@@ -19,6 +19,8 @@ from .queries import BoxPosition, Queries
 from .refine import LookForwardTwice
 from .selection import EncoderQueries
 
+LARGEST = 65504.0  # of half precision
+
 
 class RTDETRTransformer(nn.Module):
     """Projections, query selection and decoder of a detector.
@@ -28,8 +30,8 @@ class RTDETRTransformer(nn.Module):
         queries: chooses them among the tokens.
         in_channels: channels of the maps that come in.
         eval_layers: decoder layers that run in evaluation; None runs all. RT-DETR-M* trains six and runs three.
-        version: which published code's initial weights to start from, 1 or 2. Version 1 leaves the feed-forward
-            networks and the projections as the framework makes them.
+        version: which published code to follow, 1 or 2. Version 1 leaves the initial feed-forward networks and
+            projections as the framework makes them, and cuts off what overflows half precision.
 
     Raises:
         ValueError: there is no such version, or the decoder has fewer layers.
@@ -59,6 +61,7 @@ class RTDETRTransformer(nn.Module):
             layer.self_attn.out_proj.reset_parameters()
             nn.init.zeros_(layer.self_attn.out_proj.bias)
             if version == 1:
+                layer.largest = LARGEST
                 layer.linear1.reset_parameters()
                 layer.linear2.reset_parameters()
         if version == 2:
