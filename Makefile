@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) repro/install/detectron2.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) pip setuptools wheel
 	@echo "Installing torch (CUDA build, 5.5 GB on disk) and the rest: a few minutes the first time."
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e ".[torch,detection,dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e ".[torch,detection,export,dev]"
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps tidecv==1.0.1
 	$(BIN)/python repro/install/detectron2.py
 	touch $(INSTALLED)

@@ -9,6 +9,7 @@
     ├── StageError            a stage cannot start or go on: missing parent, non-finite loss, vanished worker
     ├── DataError             a data set is missing, incomplete or broken
     │   └── UnknownDataError  there is no data set of that name
+    ├── ExportError           a detector cannot be exported, or a file of it not be run
     ├── FigureError           a figure asks for what its drawing does not have, or there is nothing to draw
     ├── RecordError           a record is malformed, contradicts another one, or would be overwritten
     └── InstallError          a library, compiler or service that the command needs is not there
@@ -56,6 +57,10 @@ class DataError(ReproError):
 
 class UnknownDataError(DataError):
     """There is no data set of that name: a fault of what names it, whatever lies on this machine."""
+
+
+class ExportError(ReproError):
+    """A detector cannot be made a file for other libraries as asked."""
 
 
 class FigureError(ReproError):

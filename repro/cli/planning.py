@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from repro.harness.plan import Plan
     from repro.harness.table import Column, Row, Table
 
-KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")  # in the order in which they run
+KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")  # in the order in which they run
 
 
 def register(app: typer.Typer) -> None:

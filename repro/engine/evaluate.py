@@ -22,7 +22,7 @@ from detectron2.utils import comm
 from repro.data import datasets
 from repro.data.loader import test_loader
 from repro.data.proposals import FILE, Proposals
-from repro.engine import config, evaluate_proposals, hooks, inputs, parents
+from repro.engine import config, evaluate_model, evaluate_proposals, hooks, inputs, parents
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.errors import DataError, StageError
@@ -35,12 +35,16 @@ DETECTIONS = "detections.json.gz"
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
     """Run the detector of the only parent over the test set and score it; a parent that proposes is scored itself.
 
+    A recipe without images is of the model alone: `evaluate_model`.
+
     Raises:
         StageError: there is not exactly one parent.
     """
     if len(found) != 1:
         raise StageError(f"{work.stage.label} scores one detector, and has {len(found)} parents: {', '.join(found)}")
     parent = next(iter(found.values()))
+    if "data" not in work.stage.recipe:
+        return evaluate_model.run(work, parent, device)
     evaluators = build_evaluators(work.stage.recipe, work.datasets_root)
     answer = _proposals if parent.kind == "propose" else _detector
     results, iterations = answer(work, parent, evaluators, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Outcome:
         artifacts: other files worth their hash.
         origin: ``retrained`` or ``published``.
         implementation: which of several equal implementations ran.
+        hardware: what else the record is to say of the machine.
         seconds: time spent in all attempts; 0 takes that of this one.
     """
 
@@ -26,4 +28,5 @@ class Outcome:
     artifacts: dict[str, Path] = field(default_factory=dict)
     origin: str = "retrained"
     implementation: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

@@ -19,7 +19,7 @@ import torch
 from detectron2.utils import comm
 
 from repro.data import datasets
-from repro.engine import checkpoint, detector, distributed, encoder, evaluate, inputs, parents, propose
+from repro.engine import build_model, checkpoint, detector, distributed, encoder, evaluate, inputs, parents, propose
 from repro.engine.outcome import Outcome
 from repro.errors import StageError, did_you_mean
 from repro.harness import record
@@ -31,6 +31,7 @@ Run = Callable[[Work, dict[str, parents.Parent], torch.device], Outcome]
 KINDS: dict[str, Run] = {
     "encoder": encoder.run,
     "propose": propose.run,
+    "build": build_model.run,
     "pretrain": detector.run,
     "train": detector.run,
     "finetune": detector.run,
@@ -88,7 +89,7 @@ def _record(work: Work, outcome: Outcome, started: datetime, device: torch.devic
         artifacts={name: record.describe(path, work.output) for name, path in artifacts.items()},
         implementation=outcome.implementation | _operators(),
         origin=outcome.origin,
-        hardware=_hardware(device, work.share[1]),
+        hardware=_hardware(device, work.share[1]) | outcome.hardware,
     )
     path = record.write(finished, work.records)
     logging.getLogger(__name__).info("Recorded %s", path)

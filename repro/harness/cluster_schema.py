@@ -25,7 +25,7 @@ SLURM = (
     *("srun_args", "teardown"),
 )
 
-Kind = Literal["encoder", "propose", "pretrain", "train", "finetune", "evaluate"]
+Kind = Literal["encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate"]
 
 
 class Block(BaseModel):

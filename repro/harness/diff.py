@@ -49,15 +49,21 @@ EMPTY: Entry = {
     "reference": "", "tolerance": math.nan,
     "mean": math.nan, "std": math.nan, "n": 0, "seeds": [], "values": [],
     "difference": math.nan, "low": math.nan, "high": math.nan, "p_value": math.nan,
+    "relative_to": "", "relative": math.nan, "printed_relative": math.nan,
     "baseline": "", "baseline_difference": math.nan, "baseline_low": math.nan, "baseline_high": math.nan,
     "verdict": "", "reason": "", "gate": "", "origin": "", "marks": [], "signatures": [], "records": [],
 }  # fmt: skip
 """The frame's columns, with what stands in them where there is nothing to say. ``low`` and ``high`` bound the 95 %
 interval of ``difference`` (90 % for a claim, which is one-sided at 5 %); ``seeds`` are those done, ``values`` their
-scores in the same order; ``reference`` is what the verdict rests on; ``baseline`` is the label of the baseline row."""
+scores in the same order; ``reference`` is what the verdict rests on; ``baseline`` is the label of the baseline row.
+``relative`` is a latency in shares of that of the row ``relative_to``, the first of its group: of one machine each, it
+can be set against the printed one, ``printed_relative``."""
 
 NOT_COMPARED = ("latency",)
 """Metrics that belong to a machine as much as to a detector."""
+
+EXACT = ("parameters",)
+"""Metrics that are counted: another seed gives the same number."""
 
 
 def diff(
@@ -176,6 +182,7 @@ class _Comparison:
         if judgement is None:
             judgement = self._judge(row, column, ours, against, found)
         entry = EMPTY | self._printed(row, column) | self._ours(ours) | self._beside_baseline(row, column, ours)
+        entry |= self._relative(row, column)
         return entry | {
             "metric": self.table.metric_of(column.id),
             "gate": self.gate(row, column),
@@ -238,6 +245,8 @@ class _Comparison:
         return between_rows(ours[0].values, ours[1].values, spread)
 
     def _spread(self, metric: str) -> Pool | None:
+        if metric.partition(".")[0] in EXACT:
+            return Pool(0.0, 1)
         columns = [column for column in self.table.columns if self.table.metric_of(column.id) == metric]
         family = [(row, column) for row in self.table.rows for column in columns]
         ours = [self.measured.get((row.id, column.id), Measured()).sample for row, column in family]
@@ -265,9 +274,42 @@ class _Comparison:
             return Judgement(Verdict.NOT_COMPARABLE, f"{metric} is undefined on this data (no such objects)")
         if self.gate(row, column) == "void":
             return Judgement(Verdict.NOT_COMPARABLE, "the printed number was retracted, or contradicts another")
-        if metric.partition(".")[0] in NOT_COMPARED:
-            return Judgement(Verdict.NOT_COMPARABLE, f"{metric} depends on the machine it is measured on")
+        if metric.partition(".")[0] in NOT_COMPARED and not self._same_machine(column, ours):
+            return Judgement(Verdict.NOT_COMPARABLE, self._elsewhere(row, column, ours))
         return None
+
+    def _same_machine(self, column: Column, ours: Measured) -> bool:
+        """Whether ours were measured on the machine of the printed numbers, and are set against these."""
+        if self.scale != "paper" or self.against != "paper" or not column.machine:
+            return False
+        return all(word.casefold() in one.casefold() for word in column.machine for one in ours.machines)
+
+    def _elsewhere(self, row: Row, column: Column, ours: Measured) -> str:
+        """Why a latency is not comparable, and in shares of another row's what it is."""
+        reason = f"{self.table.metric_of(column.id)} depends on the machine: ours is of {' and '.join(ours.machines)}"
+        reason += f"; the print is of {', '.join(column.machine)}" if column.machine else ""
+        relative = self._relative(row, column)
+        if not relative:
+            return reason
+        reason += f"; {relative['relative']:.2f} of {relative['relative_to']}'s"
+        printed = relative["printed_relative"]
+        return reason if math.isnan(printed) else f"{reason}, printed {printed:.2f}"
+
+    def _relative(self, row: Row, column: Column) -> Entry:
+        """A latency in shares of that of the first row of its group, which has none itself; on one machine only."""
+        if self.table.metric_of(column.id).partition(".")[0] not in NOT_COMPARED:
+            return {}
+        first = next(one for one in self.table.rows if one.group == row.group and self.has(one, column))
+        ours, base = (self.measured.get((one.id, column.id), Measured()) for one in (row, first))
+        if first is row or not (ours.sample and base.sample) or ours.machines != base.machines:
+            return {}
+        printed = [one.paper[column.id].value for one in (row, first) if column.id in one.paper]
+        comparable = self.scale == "paper" and len(printed) == 2
+        return {
+            "relative_to": first.label,
+            "relative": ours.sample.mean / base.sample.mean,
+            "printed_relative": printed[0] / printed[1] if comparable else math.nan,
+        }
 
     def _unfinished(self, ours: Measured) -> Judgement | None:
         if self.plan is None:

@@ -38,6 +38,7 @@ class Measured:
         records: File names of the records that ``values`` were read from, relative to the folder of records.
         origins: Where the values come from, each once.
         marks: What a reader must know of the records: a dirty tree, a remark.
+        machines: What the values were measured on, in words, each once.
         cost: Of one more seed, from the seeds that are done.
     """
 
@@ -49,6 +50,7 @@ class Measured:
     records: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
     cost: Cost | None = None
 
     @property
@@ -115,6 +117,7 @@ def measure(
         records=tuple(f"{one.signature}{f'.{one.n}' if one.n else ''}.json" for one in found),
         origins=tuple(sorted({one.origin for one in found}, key=ORIGINS.index)),
         marks=_marks(found),
+        machines=tuple(dict.fromkeys(_machine(one, metric) for one in found)),
         cost=_cost(plan, cells, records),
     )
 
@@ -122,6 +125,14 @@ def measure(
 def score_of(found: Record, metric: str) -> float | None:
     """A record's value of a metric, named in full (``coco_box.AP``) or by its key (``AP``)."""
     return found.metrics.get(metric, found.metrics.get(metric.partition(".")[2]))
+
+
+def _machine(found: Record, metric: str) -> str:
+    """What a record says of the machine: GPU or processor, threads, and the library that served the metric."""
+    threads = found.hardware.get("threads")
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads is not None else ""
+    device = found.hardware.get("gpu") or found.hardware.get("cpu") or ""
+    return ", ".join(filter(None, [device, counted, found.implementation.get(metric.partition(".")[0], "")]))
 
 
 def _failure(cell: Cell, plan: Plan, states: Mapping[str, StageState] | None) -> str | None:

@@ -264,7 +264,7 @@ class _Planner:
     def _stage(self, spec: StageSpec, recipe: _Recipe, seed: int, parents: dict[str, str]) -> str:
         key = (id(recipe), spec.kind, seed, tuple(f"{name} {signature}" for name, signature in parents.items()))
         if key not in self._made:
-            datasets = recipe.resolved.datasets
+            datasets = {} if spec.kind == "build" else recipe.resolved.datasets
             signature = combine(spec.kind, recipe.digest, seed, parents, datasets)
             self._made[key] = signature
             if signature not in self.stages:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 STAGE = ("signature", "kind", "label", "scale", "recipe", "seed", "parents", "datasets")  # what a record repeats of it
 ORIGINS = ("retrained", "published", "external")
-PACKAGES = ("repro", "torch", "torchvision", "detectron2", "numpy", "hotcoco", "faster-coco-eval", "pycocotools")
+PACKAGES = (
+    "repro", "torch", "torchvision", "detectron2", "numpy", "hotcoco", "faster-coco-eval", "pycocotools",
+    "onnxruntime", "openvino", "tensorrt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,8 @@ SCALES = ("paper", "small", "tiny", "smoke")
 SEEDS_AT = {"small": 3, "tiny": 3, "smoke": 1}
 """How many of a table's seeds a scale takes; ``paper`` takes all."""
 
-KINDS = ("encoder", "propose", "pretrain", "train", "finetune", "evaluate")
+KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")
+"""``build`` makes the model of a recipe and trains nothing: for what is measured of a model and not of its weights."""
 
 GATES: tuple[Gate, ...] = ("A", "B", "C", "void")
 """From the strictest to none: A may fail a run, B and C are shown, void is never judged."""
@@ -113,7 +114,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: a data set, a share of labels or a metric. What is None is the table's."""
+    """One column: a data set, a share of labels or a metric. What is None is the table's.
+
+    Attributes:
+        machine: Words that all stand in what a record says of its machine, where it is the one of the printed numbers.
+        skip: Stages of the table that this column does not need.
+        stages: What it sets in the others.
+    """
 
     id: str
     label: str
@@ -123,6 +130,8 @@ class Column:
     not_runnable: str = ""
     note: str = ""
     gate: Gate | None = None
+    machine: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
     stages: Settings = field(default_factory=dict)
 
 
@@ -246,7 +255,7 @@ class Table:
         across, down = self.row(row), self.column(column)
         if across.cited:
             return ()
-        kept = [spec for spec in self.stages if spec.name not in across.skip]
+        kept = [spec for spec in self.stages if spec.name not in (*across.skip, *down.skip)]
         laid = [(spec, {**down.stages.get(spec.name, {}), **across.stages.get(spec.name, {})}) for spec in kept]
         kinds = {spec.name: str(settings.get("kind", spec.kind)) for spec, settings in laid}
         return tuple(_laid_over(spec, settings, kinds) for spec, settings in laid)
@@ -286,14 +295,14 @@ def parents_of(name: str, kinds: Mapping[str, str], named: list[str] | None = No
         case "finetune":
             return last("pretrain", "train", "finetune") or last("encoder")
         case "evaluate":
-            return last("finetune", "train", "pretrain")
+            return last("finetune", "train", "pretrain", "build")
         case _:
             return ()
 
 
 def clashes(row: Row, column: Column) -> Iterator[tuple[str, str]]:
     """Yield stage and key that a row and a column both set, sections that hold the other's key included."""
-    for stage in sorted((row.stages.keys() & column.stages.keys()) - set(row.skip)):
+    for stage in sorted((row.stages.keys() & column.stages.keys()) - {*row.skip, *column.skip}):
         for key in row.stages[stage]:
             for other in column.stages[stage]:
                 if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):

@@ -204,6 +204,7 @@ class _Reader:
     def column(self, key: str, value: Any) -> Column:
         at, where = ("columns", key), f'column "{key}"'
         own, extra = self.split(value, ColumnPart, at, where)
+        self.skipped(own.skip, extra, at, where)
         return Column(
             id=own.id or identifier(key),
             label=own.label or key,
@@ -213,18 +214,15 @@ class _Reader:
             not_runnable=own.not_runnable,
             note=own.note,
             gate=own.gate,
+            machine=tuple(own.machine),
+            skip=tuple(own.skip),
             stages=self.settings(extra, at, where),
         )
 
     def row(self, key: str, value: Any, runs: int | None) -> Row:
         at, where = ("rows", key), f'row "{key}"'
         own, extra = self.split(value, RowPart, at, where)
-        names = [spec.name for spec in self.stages]
-        for stage in own.skip:
-            if stage not in names:
-                self.fault((*at, "skip"), where, f"skips stage {stage}. {did_you_mean(stage, names)}")
-            elif stage in extra:
-                self.fault((*at, stage), where, f"sets stage {stage}, which it skips")
+        self.skipped(own.skip, extra, at, where)
         if own.cited and (extra or own.skip):
             self.fault(at, where, "is cited, so it is not run: it can have no stages of its own")
         runs = own.runs or (None if own.cited else runs)
@@ -242,6 +240,15 @@ class _Reader:
             skip=tuple(own.skip),
             stages=self.settings(extra, at, where),
         )
+
+    def skipped(self, skip: list[str], extra: Mapping[str, Any], at: tuple[str, ...], where: str) -> None:
+        """Check that what a row or a column skips are stages, and none that it sets."""
+        names = [spec.name for spec in self.stages]
+        for stage in skip:
+            if stage not in names:
+                self.fault((*at, "skip"), where, f"skips stage {stage}. {did_you_mean(stage, names)}")
+            elif stage in extra:
+                self.fault((*at, stage), where, f"sets stage {stage}, which it skips")
 
     def split(self, value: Any, model: type[Part], at: tuple[str, ...], where: str) -> tuple[Part, dict[str, Any]]:
         """Return a row's or column's own part, and what it sets in stages."""

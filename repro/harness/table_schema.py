@@ -142,6 +142,8 @@ class ColumnPart(_Line):
 
     metric: str | None = Field(default=None, pattern=METRIC)
     tolerance: float | None = Field(default=None, ge=0)
+    machine: list[str] = []
+    skip: list[str] = []
 
 
 class Difference(_Part):

@@ -46,11 +46,12 @@ class DeformableDETR(DETR):
                 nn.init.constant_(last.bias[2:], -2.0)
 
     def select(
-        self, logits: Float[Tensor, "Q K"]
-    ) -> tuple[Float[Tensor, " N"], Int64[Tensor, " N"], Int64[Tensor, " N"]]:
+        self, logits: Float[Tensor, "*batch Q K"]
+    ) -> tuple[Float[Tensor, "*batch N"], Int64[Tensor, "*batch N"], Int64[Tensor, "*batch N"]]:
         """Scores, queries and classes of an image's detections: the best pairs of query and class, best first."""
-        scores, index = logits.sigmoid().flatten().topk(min(self.test_topk, logits.numel()))
-        return scores, index // logits.shape[1], index % logits.shape[1]
+        scores = logits.sigmoid().flatten(-2)
+        scores, index = scores.topk(min(self.test_topk, scores.shape[-1]))
+        return scores, index // logits.shape[-1], index % logits.shape[-1]
 
 
 def example(num_classes: int = 3) -> DeformableDETR:

@@ -188,12 +188,12 @@ class DETR(nn.Module):
         return result
 
     def select(
-        self, logits: Float[Tensor, "Q K"]
-    ) -> tuple[Float[Tensor, " N"], Int64[Tensor, " N"], Int64[Tensor, " N"]]:
+        self, logits: Float[Tensor, "*batch Q K"]
+    ) -> tuple[Float[Tensor, "*batch N"], Int64[Tensor, "*batch N"], Int64[Tensor, "*batch N"]]:
         """Scores, queries and classes of an image's detections, best first: each query with its best class."""
-        best, label = logits.softmax(-1)[:, :-1].max(-1)
-        scores, query = best.topk(min(self.test_topk, len(best)))
-        return scores, query, label[query]
+        best, label = logits.softmax(-1)[..., :-1].max(-1)
+        scores, query = best.topk(min(self.test_topk, best.shape[-1]))
+        return scores, query, label.gather(-1, query)
 
 
 def example(num_classes: int = 3) -> DETR:

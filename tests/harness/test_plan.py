@@ -92,7 +92,7 @@ def test_a_stage_that_many_ask_for_is_there_once(declare: Declare) -> None:
     made = planning.plan(declare(), Recipes())
     counts = {kind: len(signatures) for kind, signatures in by_kind(made).items()}
     # two rows × two shares × five seeds; AP50 is measured on the stages of 10%
-    assert counts == {"encoder": 1, "propose": 1, "pretrain": 1, "train": 0, "finetune": 20, "evaluate": 20}
+    assert counts == {"encoder": 1, "propose": 1, "build": 0, "pretrain": 1, "train": 0, "finetune": 20, "evaluate": 20}
     assert len(made.cells) == 2 * 3 * 5
     ap, ap50 = (next(c for c in made.cells if (c.row, c.column) == ("ours", one)) for one in ("10%", "ap50"))
     assert ap.stages == ap50.stages

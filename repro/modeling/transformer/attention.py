@@ -100,12 +100,14 @@ class MultiScaleDeformableAttention(nn.Module):
     ) -> Float[Tensor, "B Q M P 2"]:
         # In half precision a location is off by up to half a pixel.
         reference = reference.to(torch.promote_types(reference.dtype, torch.float32))
-        counts = offsets.new_tensor(self.points_per_level, dtype=torch.long)
-        total = sum(self.points_per_level)
-        origin = reference[..., :2].repeat_interleave(counts, dim=2, output_size=total).unsqueeze(2)
+        # Each level as often as it has points; ONNX has no repeat_interleave by a number for each level.
+        repeated = [level for level, count in enumerate(self.points_per_level) for _ in range(count)]
+        level = torch.tensor(repeated, dtype=torch.long, device=offsets.device)
+        origin = reference[..., :2].index_select(2, level).unsqueeze(2)
         if reference.shape[-1] == 2:
-            scale = 1 / memory.sizes.flip(-1).repeat_interleave(counts, dim=0, output_size=total)
+            scale = 1 / memory.sizes.flip(-1).index_select(0, level)
         else:
+            counts = offsets.new_tensor(self.points_per_level, dtype=torch.long)
             size = reference[..., 2:] * 0.5 / counts.unsqueeze(-1)
-            scale = size.repeat_interleave(counts, dim=2, output_size=total).unsqueeze(2)
+            scale = size.index_select(2, level).unsqueeze(2)
         return origin + offsets.to(origin.dtype) * scale

@@ -82,4 +82,4 @@ class DeformableTransformer(nn.Module):
 
     def _position(self, memory: Memory) -> Float[Tensor, "B S C"]:
         levels = [place + self.level_embed[i] for i, place in enumerate(positions(memory, self.position))]
-        return torch.cat(levels, dim=1).to(memory.tokens.dtype).expand(len(memory.tokens), -1, -1)
+        return torch.cat(levels, dim=1).to(memory.tokens.dtype).expand(memory.tokens.shape[0], -1, -1)

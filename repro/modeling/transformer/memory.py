@@ -49,7 +49,7 @@ def flatten(features: Sequence[Float[Tensor, "B C _h _w"]], padding_mask: Bool[T
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in features], dim=1)
     if padding_mask is None:
         sizes = tokens.new_tensor(shapes, dtype=_at_least_single(tokens.dtype))
-        return Memory(tokens, shapes, sizes.expand(len(tokens), -1, -1), None)
+        return Memory(tokens, shapes, sizes.expand(tokens.shape[0], -1, -1), None)
     # As published: the pixel mask, resized to the nearest pixel.
     pixels = padding_mask[:, None].to(_at_least_single(tokens.dtype))
     levels = [F.interpolate(pixels, size=shape)[:, 0] for shape in shapes]

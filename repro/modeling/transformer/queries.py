@@ -65,7 +65,7 @@ class LearnedQueries(nn.Module):
         if prompt is not None:
             position = position + prompt
         reference = self.reference_points(position).sigmoid()
-        batch = len(memory.tokens)
+        batch = memory.tokens.shape[0]
         return Queries(
             content=content.expand(batch, -1, -1),
             reference=reference.to(memory.valid_sizes.dtype).expand(batch, -1, -1),
@@ -90,7 +90,7 @@ class LearnedSlots(nn.Module):
         position = self.query_embed.weight
         if prompt is not None:
             position = position + prompt
-        position = position.expand(len(memory.tokens), -1, -1)
+        position = position.expand(memory.tokens.shape[0], -1, -1)
         return Queries(content=torch.zeros_like(position), reference=None, position=position)
 
 

@@ -22,6 +22,7 @@ from .queries import Queries, TokenPredictions
 
 SIZE = 0.05  # of the boxes that tokens of the finest level start from; doubled from level to level
 MARGIN = 0.01  # boxes with a centre or size nearer than this to 0 or 1 are left out
+FAR = 1e4  # a logit whose sigmoid is 1, whatever is added; as published it is infinite, which no quantiser can scale
 
 
 class TwoStageQueries(nn.Module):
@@ -72,8 +73,8 @@ class TwoStageQueries(nn.Module):
 def token_boxes(memory: Memory) -> tuple[Float[Tensor, "B S 4"], Bool[Tensor, "B S"]]:
     """The box around each token that its head's offset is added to, as logits, and which tokens have one.
 
-    Tokens in the padding and boxes at the border have none; their logits are infinite, so that their box is 1 in all
-    four numbers whatever is added.
+    Tokens in the padding and boxes at the border have none; their logits are `FAR`, so that their box is 1 in all four
+    numbers whatever is added.
     """
     centres = token_centres(memory)
     sizes = [
@@ -84,4 +85,4 @@ def token_boxes(memory: Memory) -> tuple[Float[Tensor, "B S 4"], Bool[Tensor, "B
     valid = ((boxes > MARGIN) & (boxes < 1 - MARGIN)).all(-1)
     if memory.padding_mask is not None:
         valid = valid & ~memory.padding_mask
-    return torch.logit(boxes).masked_fill(~valid.unsqueeze(-1), float("inf")), valid
+    return torch.logit(boxes).masked_fill(~valid.unsqueeze(-1), FAR), valid
