@@ -16,13 +16,16 @@ from repro.cli import (
     data,
     diagnosis,
     drawing,
+    exporting,
     importing,
     launching,
     nightly,
     ops,
     planning,
+    predicting,
     records,
     tables,
+    timing,
     watching,
 )
 from repro.errors import ReproError
@@ -74,6 +77,7 @@ def repro(
 
 
 for verbs in (
-    tables, planning, launching, watching, comparing, drawing, importing, records, nightly, data, ops, diagnosis,
+    tables, planning, launching, watching, comparing, drawing, predicting, exporting, timing, importing, records,
+    nightly, data, ops, diagnosis,
 ):  # fmt: skip
     verbs.register(app)

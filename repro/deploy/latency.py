@@ -28,12 +28,14 @@ def prepare(
         size: (height, width) of the image, whose pixels are random.
         device: where it runs.
         precision: of the arithmetic.
-        folder: for files that libraries read, as long as the functions are used.
+        folder: for files that libraries read, as long as the functions are used; one of an earlier call is read again.
     """
     made = graph(model)
     file = None
     if any(backends.takes_file(name) for name in names):
-        file = onnx_file.write(made, folder / "model.onnx", size, batch=1)
+        file = folder / f"{size[0]}x{size[1]}.onnx"
+        if not file.is_file():
+            onnx_file.write(made, file, size, batch=1)
     inputs = example_inputs(made, size)
     runners = {name: backends.load(name, made, file, device, precision) for name in names}
     return {name: _bound(run, inputs) for name, run in runners.items()}

@@ -1,6 +1,6 @@
 """Measure a model without any images: an ``evaluate`` stage whose recipe has no section ``data``.
 
-Its evaluators have a method ``measure`` that takes the model: `repro.evaluation.latency`, `repro.evaluation.parameters`.
+Its evaluators, `repro.evaluation.latency` and `repro.evaluation.parameters`, have a method ``measure`` of a model.
 """
 
 from __future__ import annotations

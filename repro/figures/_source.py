@@ -108,11 +108,10 @@ class Source:
 
     def model(self) -> nn.Module:
         """Return the trained detector, ready for inference."""
-        from repro.engine import checkpoint, config, distributed
+        from repro.engine import checkpoint, distributed, trained
 
-        model: nn.Module = config.build(stage_of("model", self.stages).recipe["model"])
-        model.load_state_dict(checkpoint.load(self.folder("model") / checkpoint.FINAL)["model"])
-        return model.to(distributed.choose_device(self.device)).eval()
+        weights = self.folder("model") / checkpoint.FINAL
+        return trained.load(stage_of("model", self.stages).recipe, weights, distributed.choose_device(self.device))
 
     @property
     def data(self) -> Mapping[str, Any]:
