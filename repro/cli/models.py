@@ -36,7 +36,7 @@ Argument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="TABLE/ROW[/COLUMN], a signature, or a recipe: rtdetr/rtdetrv2_r18vd.py.",
+        help="TABLE/ROW, TABLE/ROW/COLUMN, a signature, or a recipe: rtdetr/rtdetrv2_r18vd.py.",
         autocompletion=complete.addresses,
     ),
 ]

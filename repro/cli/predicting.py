@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 def predict(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, or patterns in quotes.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="TABLE/ROW[/COLUMN], a signature, or a recipe with --weights.")
+        str, typer.Option("--model", "-m", help="TABLE/ROW, TABLE/ROW/COLUMN, a signature, or a recipe with --weights.")
     ],
     out: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where pictures and JSON go.")] = Path(
         "predictions"

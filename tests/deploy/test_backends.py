@@ -36,7 +36,9 @@ def test_tensorrt_without_a_gpu(monkeypatch):
     assert backends.missing("openvino", GPU) == "runs on the CPU here"
 
 
-@pytest.mark.parametrize(("backend", "precision", "near"), [("onxruntime", "fp32", "onnxruntime"), ("eager", "fp61", "fp16")])
+@pytest.mark.parametrize(
+    ("backend", "precision", "near"), [("onxruntime", "fp32", "onnxruntime"), ("eager", "fp61", "fp16")]
+)
 def test_a_wrong_name_is_an_error(backend, precision, near):
     with pytest.raises(ExportError, match=f"Did you mean {near}"):
         backends.missing(backend, CPU, precision)

@@ -144,7 +144,7 @@ def test_openvino_answers_as_pytorch_does(written):
 def test_a_raw_file_in_a_discrete_mode_has_no_grid_sample(tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     made = graph(small("rtdetr/rtdetrv2_r18vd_discrete.py"), postprocess=False)
-    path = onnx_file.write(made, tmp_path / "raw.onnx", SIZE)
+    path = onnx_file.write(made, tmp_path / "raw.onnx", SIZE, batch=3)  # fixed, which the exporter is quicker with
     assert "GridSample" not in onnx_file.operators(path)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_outputs()] == list(RAW_OUTPUTS)

@@ -50,8 +50,6 @@ def test_clocks_are_what_nvidia_smi_says(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho 585, 5000, 1590, 44, 27.1, P0\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert timing.clocks(0) == dict(
-        zip(timing.CLOCKS, ["585", "5000", "1590", "44", "27.1", "P0"], strict=True)
-    )
+    assert timing.clocks(0) == dict(zip(timing.CLOCKS, ["585", "5000", "1590", "44", "27.1", "P0"], strict=True))
     monkeypatch.setenv("PATH", "")
     assert timing.clocks(0) == {}

@@ -232,6 +232,75 @@ def test_what_cannot_be_compared_is_shown_and_not_judged(bench: Any, monkeypatch
     assert set(bench.frame()["verdict"]) == {"not comparable"}
 
 
+SPEED = """
+metric: latency.fps
+tolerance: 5
+seeds: [0]
+stages:
+  train: {config: toy/train.py}
+  evaluate: {config: toy/evaluate.py}
+columns:
+  fps: {label: FPS, machine: [T4, tensorrt]}
+rows:
+  S: {group: v1, train: {model.name: s}, paper: {fps: 200}}
+  M: {group: v1, train: {model.name: m}, paper: {fps: 150}}
+  S2: {group: v2, train: {model.name: s2}, paper: {fps: 210}}
+"""
+HERE, THERE = {"cpu": "Some CPU", "threads": 1}, {"gpu": "Tesla T4", "cpu": "Some CPU"}
+
+
+@pytest.fixture
+def timed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Records frames a second of the rows' models, on a machine, by a library."""
+    monkeypatch.setattr("repro.harness.table_file.metrics", lambda: ["coco_box", "latency", "parameters"])
+    bench.declare(SPEED)
+
+    def record(row: str, fps: float, hardware: dict[str, Any], library: str) -> None:
+        cell = next(one for one in bench.plan.cells if one.row == row)
+        bench.write(
+            cell.stages[-1], metrics={"latency.fps": fps}, hardware=hardware, implementation={"latency": library}
+        )
+
+    bench.time = record
+    return bench
+
+
+def test_a_latency_of_another_machine_is_compared_by_its_ratio_only(timed: Any) -> None:
+    timed.time("s", 2.0, HERE, "onnxruntime fp32")
+    timed.time("m", 1.0, HERE, "onnxruntime fp32")
+    cell = timed.cell("m", "fps")
+    assert cell["verdict"] == "not comparable"
+    assert cell["reason"] == (
+        "latency.fps depends on the machine: ours is of Some CPU, 1 thread, onnxruntime fp32; "
+        "the print is of T4, tensorrt; 0.50 of S's, printed 0.75"
+    )
+    assert (cell["relative_to"], cell["relative"], cell["printed_relative"]) == ("S", 0.5, 0.75)
+    assert math.isnan(timed.cell("s", "fps")["relative"])
+    assert timed.cell("s2", "fps")["relative_to"] == ""  # of another group, and not measured
+
+
+def test_ratios_are_of_one_machine(timed: Any) -> None:
+    timed.time("s", 2.0, HERE, "onnxruntime fp32")
+    timed.time("m", 1.0, HERE, "eager fp32")
+    assert math.isnan(timed.cell("m", "fps")["relative"])
+
+
+def test_a_latency_of_the_printed_machine_is_judged(timed: Any) -> None:
+    timed.time("s", 200.0, THERE, "tensorrt fp16")
+    timed.time("m", 150.0, THERE, "onnxruntime fp32")
+    assert timed.cell("s", "fps")["verdict"] == "undecided"  # one run, of which nothing tells the spread
+    assert timed.cell("s", "fps")["difference"] == pytest.approx(0)
+    assert timed.cell("m", "fps")["verdict"] == "not comparable"
+
+
+@pytest.mark.parametrize(("counted", "word"), [(20.18, "matches"), (36.6, "worse"), (10.0, "worse")])
+def test_what_is_counted_is_judged_by_one_run(timed: Any, counted: float, word: str) -> None:
+    timed.declare(SPEED.replace("latency.fps", "parameters.millions").replace("200", "20") + "higher_is_better: false")
+    cell = next(one for one in timed.plan.cells if one.row == "s")
+    timed.write(cell.stages[-1], metrics={"parameters.millions": counted})
+    assert timed.cell("s", "fps")["verdict"] == ("better" if counted < 15 else word)
+
+
 def test_an_undefined_metric_is_not_comparable(bench: Any) -> None:
     bench.declare(TABLE).record("ours", "1%", [math.nan] * 5)
     assert bench.cell("ours", "1%")["verdict"] == "not comparable"

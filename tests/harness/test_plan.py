@@ -99,6 +99,21 @@ def test_a_stage_that_many_ask_for_is_there_once(declare: Declare) -> None:
     assert (ap.metric, ap50.metric) == ("coco_box.AP", "coco_box.AP50")
 
 
+def test_what_is_only_built_reads_no_data(declare: Declare) -> None:
+    text = """
+metric: coco_box.AP
+seeds: [0]
+stages: {train: {config: finetune.py}, evaluate: {config: evaluate.py}}
+columns: {ap: {}, fps: {metric: latency.fps, train: {kind: build}}}
+rows: {One: {}}
+"""
+    made = planning.plan(declare(text), Recipes())
+    built, trained = (next(one for one in made.stages.values() if one.kind == kind) for kind in ("build", "train"))
+    assert trained.datasets and not built.datasets
+    assert (built.recipe, built.parents) == (trained.recipe, {})
+    assert built.signature != trained.signature
+
+
 def test_parents_stand_before_their_children_and_cells_end_in_their_evaluation(declare: Declare) -> None:
     made = planning.plan(declare(), Recipes())
     seen: set[str] = set()

@@ -196,6 +196,37 @@ def test_parents_follow_from_kinds(kinds: list[str], parents: list[str]) -> None
     assert [" ".join(table.parents_of(name, of)) for name in of] == parents
 
 
+def test_a_column_leaves_out_what_it_does_not_need(read: Read) -> None:
+    """And stages of kind build stand for a training where the model is asked for and not its weights."""
+    made = read(
+        """
+        metric: coco_box.AP
+        seeds: [0]
+        stages:
+          encoder: {config: a/encoder.py}
+          train: {config: a/train.py}
+          evaluate: {config: a/evaluate.py}
+        columns:
+          ap: {}
+          fps:
+            metric: latency.fps
+            machine: [T4, tensorrt]
+            skip: [encoder]
+            train: {kind: build}
+            evaluate: {config: a/latency.py}
+        rows:
+          One: {encoder: {config: a/own.py}, train: {config: a/one.py}}
+        """
+    )
+    stages = made.cell_stages("one", "fps")
+    assert [(one.name, one.kind, one.config, one.parents) for one in stages] == [
+        ("train", "build", "a/one.py", ()),
+        ("evaluate", "evaluate", "a/latency.py", ("train",)),
+    ]
+    assert made.column("fps").machine == ("T4", "tensorrt")
+    assert [one.kind for one in made.cell_stages("one", "ap")] == ["encoder", "train", "evaluate"]
+
+
 def test_named_parents_win_where_the_cell_has_them(read: Read) -> None:
     text = GOOD.replace("finetune: {config: a/finetune.py}", "finetune: {config: a/f.py, from: [encoder, pretrain]}")
     made = read(text)
@@ -246,6 +277,8 @@ def test_rows_and_columns_may_set_seeds_kind_and_parents(read: Read) -> None:
         ("cited: true", "cited: maybe", 'row "Quoted": cited: input should be a valid boolean'),
         ("skip: [propose, pretrain]", "skip: [propose, pretrian]", "skips stage pretrian. Did you mean pretrain?"),
         ("skip: [propose, pretrain]", "skip: [encoder], encoder: {config: a.py}", "sets stage encoder, which it skips"),
+        ("1%: {finetune", "1%: {skip: [encodr], finetune", 'column "1%": skips stage encodr. Did you mean encoder?'),
+        ("1%: {finetune", "1%: {skip: [finetune], finetune", "sets stage finetune, which it skips"),
         ("{cited: true", "{skip: [encoder], cited: true", "it can have no stages of its own"),
         ("11.30 ± 0.3", "eleven", 'row "Base", column "1%": \'eleven\' is not a number as printed'),
         ("11.30 ± 0.3", '"-"', "a number that is not printed is a key left out"),
