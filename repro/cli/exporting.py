@@ -113,7 +113,7 @@ def _write(
     from repro.deploy.graph import graph
     from repro.engine import predict, trained
 
-    detector = trained.load(found.recipe, found.weights, torch.device("cpu"))
+    detector = trained.load(found.recipe, found.weights, torch.device("cpu"), evaluation=found.evaluation)
     made = graph(detector, postprocess)
     classes = predict.classes_of(found.dataset, made.detector).names
     onnx = path if format is Format.ONNX else path.with_suffix(".onnx")

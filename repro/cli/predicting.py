@@ -116,7 +116,7 @@ def _run(
 
     images = predict.records(files)
     mapper = found.mapper
-    detector = trained.load(found.recipe, found.weights, distributed.choose_device(device))
+    detector = trained.load(found.recipe, found.weights, distributed.choose_device(device), evaluation=found.evaluation)
     classes = predict.classes_of(found.dataset, detector)
     lines: list[dict[str, Any]] = []
     told = []

@@ -154,7 +154,7 @@ def _prepare(
     for one in found:
         sizes[one.label] = parse_size(size) if size else one.size or (640, 640)
         output.remark(f"making {one.label} ready in {', '.join(usable)}")
-        detector = trained.load(one.recipe, None, device)
+        detector = trained.load(one.recipe, None, device, evaluation=one.evaluation)
         own = folder / signature.digest(one.recipe["model"])[:12]
         own.mkdir(exist_ok=True)
         made = ready.prepare(detector, usable, sizes[one.label], device, precision, own)

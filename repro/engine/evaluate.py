@@ -77,11 +77,16 @@ def detector(parent: parents.Parent, recipe: Mapping[str, Any]) -> dict[str, Any
     Raises:
         StageError: it sets what the parent's model does not have.
     """
-    model = copy.deepcopy(parent.recipe["model"])
-    faults = config.apply(model, flatten(recipe.get("inference", {})), f"the model of {parent.name}")
+    return laid_over(parent.recipe["model"], recipe, f"the model of {parent.name}")
+
+
+def laid_over(model: Mapping[str, Any], recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A copy of a recipe's ``model`` with the settings of an evaluation's recipe; see `detector`."""
+    changed: dict[str, Any] = copy.deepcopy(dict(model))
+    faults = config.apply(changed, flatten(recipe.get("inference", {})), name)
     if faults:
         raise StageError(f"The evaluation's section inference does not fit: {'; '.join(faults)}")
-    return model
+    return changed
 
 
 def _proposals(

@@ -11,14 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.engine import checkpoint, config
+from repro.engine import checkpoint, config, evaluate
 from repro.engine.detector import seed_everything
 from repro.errors import StageError
 
 SHOWN = 3  # names of a kind in a message
 
 
-def load(recipe: Mapping[str, Any], weights: Path | None, device: torch.device, seed: int = 0) -> nn.Module:
+def load(
+    recipe: Mapping[str, Any],
+    weights: Path | None,
+    device: torch.device,
+    seed: int = 0,
+    evaluation: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Build the model of a recipe, in evaluation.
 
     Args:
@@ -27,12 +33,13 @@ def load(recipe: Mapping[str, Any], weights: Path | None, device: torch.device, 
             that the seed gives.
         device: where it is put.
         seed: of the weights without a file.
+        evaluation: recipe of the evaluation whose settings of inference it gets.
 
     Raises:
         StageError: the file cannot be read, or does not hold this model's weights.
     """
     seed_everything(seed)
-    model: nn.Module = config.build(recipe["model"])
+    model: nn.Module = config.build(evaluate.laid_over(recipe["model"], evaluation or {}, "its recipe's model"))
     if weights is not None:
         _fill(model, checkpoint.load(weights), weights)
     return model.to(device).eval()

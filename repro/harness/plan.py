@@ -279,7 +279,7 @@ class _Planner:
                     parents=parents,
                     datasets=datasets,
                     scale=self.scale,
-                    cost=dict(spec.cost) if spec.cost and self.scale == "paper" else None,
+                    cost=dict(spec.cost) if spec.cost and self.scale == "paper" and spec.kind != "build" else None,
                 )
         return self._made[key]
 

@@ -14,6 +14,7 @@ def test_the_smallest_model_is_as_large_as_the_released_one():
     found = Evaluator([640, 640]).measure(config.build(recipe["model"]), torch.device("cpu")).metrics
     assert found["millions"] == 20.184464
     assert found["fused"] == 19.983248
+    assert found["points"] == 86_400  # Table 3
     tokens, queries, dim = 80 * 80 + 40 * 40 + 20 * 20, 300, 256
     spared = 2 * (tokens - queries) * (2 * dim * dim + 4 * dim) / 1e9  # boxes of tokens that are not selected
     assert found["gflops"] == pytest.approx(60.06 - spared, rel=1e-3)
