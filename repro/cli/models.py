@@ -13,18 +13,18 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.cli import complete, names, options, output, plan_files
+from repro.cli import complete, evaluated, names, options, output, plan_files
 from repro.errors import ExportError, PlanError, RecipeError, StageError, TableError, did_you_mean
 
 if TYPE_CHECKING:
-    from repro.harness.plan import Plan, Stage
+    from repro.harness.plan import Plan
     from repro.harness.table import Table
 
 DETECTORS = ("pretrain", "train", "finetune")
@@ -232,11 +232,7 @@ def _ends(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
         stages = [plan.stages[signature] for signature in cell.stages]
         trained = [stage for stage in stages if stage.kind in DETECTORS]
         if trained:
-            yield trained[-1].signature, _evaluates(stages[-1])
-
-
-def _evaluates(stage: Stage) -> Mapping[str, Any] | None:
-    return stage.recipe if stage.kind == "evaluate" and stage.recipe.get("data") else None
+            yield trained[-1].signature, evaluated.by_stage(stages[-1])
 
 
 def _kinds(plan: Plan) -> set[str]:
@@ -265,27 +261,8 @@ def _recorded(signature: str) -> Model:
         scale=trained.scale,
         stem=trained.signature,
         signature=trained.signature,
-        evaluation=evaluation or _planned_evaluation(trained.signature),
+        evaluation=evaluation or evaluated.by_plans(trained.signature),
     )
-
-
-def _planned_evaluation(signature: str) -> Mapping[str, Any] | None:
-    """Return how a stored plan evaluates a detector."""
-    from repro.harness import plan as planning
-
-    folder = plan_files.folder()
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        if signature not in path.read_text(encoding="utf-8"):
-            continue
-        name, scale = path.stem.rsplit(".", 1)
-        try:
-            plan = planning.read(name, scale, folder)
-        except PlanError:
-            continue
-        for stage in plan.stages.values():
-            if signature in stage.parents.values() and (found := _evaluates(stage)) is not None:
-                return found
-    return None
 
 
 def _recipe(config: str, scale: str) -> Model:
@@ -298,24 +275,5 @@ def _recipe(config: str, scale: str) -> Model:
         recipe=resolved.recipe,
         scale=scale,
         stem=f"{Path(config).stem}.{scale}",
-        evaluation=_declared_evaluation(config, scale),
+        evaluation=evaluated.by_tables(config, scale),
     )
-
-
-def _declared_evaluation(config: str, scale: str) -> Mapping[str, Any] | None:
-    """Return how the first table that trains a recipe evaluates it on images."""
-    from repro.harness import places
-    from repro.harness import table as tables
-
-    resolve = plan_files.resolver()
-    for name in tables.names(places.benchmarks()):
-        if config not in (places.benchmarks() / f"{name}.yaml").read_text(encoding="utf-8"):
-            continue
-        table = tables.load(name, places.benchmarks())
-        for row, column in table.runnable_cells():
-            specs: Sequence[Any] = table.cell_stages(row, column)
-            if specs[-1].kind == "evaluate" and any(one.config == config for one in specs):
-                recipe = resolve(specs[-1].config, specs[-1].overrides, scale).recipe
-                if recipe.get("data"):
-                    return recipe
-    return None

@@ -14,12 +14,11 @@ GOLDEN = 0.61803  # of the circle of hues, from one class to the next: neighbour
 
 
 def overlay(image: np.ndarray, boxes_xyxy_abs: np.ndarray, labels: Sequence[str], classes: Sequence[int]) -> np.ndarray:
-    """Return a copy of an image (RGB uint8 [height, width, 3]) with boxes and labels on it, the first on top."""
-    order = list(range(len(labels)))[::-1]
+    """Return a copy of an image (RGB uint8 [height, width, 3]) with boxes and labels on it, small boxes on top."""
     drawn = Visualizer(image).overlay_instances(
-        boxes=boxes_xyxy_abs[order] if order else np.zeros((0, 4)),
-        labels=[labels[index] for index in order],
-        assigned_colors=[colour(classes[index]) for index in order],
+        boxes=boxes_xyxy_abs.reshape(-1, 4),
+        labels=list(labels),
+        assigned_colors=[colour(number) for number in classes],
         alpha=0.9,
     )
     return np.ascontiguousarray(drawn.get_image())
