@@ -30,6 +30,21 @@ def test_a_graph_answers_as_its_detector_does(family, image):
     torch.testing.assert_close(boxes[0], expected.pred_boxes.tensor, atol=1e-3, rtol=1e-5)
 
 
+def test_a_batch_keeps_what_each_of_its_images_keeps():
+    """Worked by hand: three queries, two classes and, for the softmax, "no object"."""
+    low, high, middle = [-3.0, -2.0], [4.0, -4.0], [-1.0, 2.0]
+    logits = torch.tensor([[low, high, middle], [middle, low, high]])
+    one_of = detr.example(num_classes=2)
+    one_of.test_topk = 2
+    _, queries, labels = one_of.select(torch.cat([logits, torch.zeros(2, 3, 1)], dim=-1))
+    assert (queries.tolist(), labels.tolist()) == ([[1, 2], [2, 0]], [[0, 1], [0, 1]])
+    each = deformable_detr.example(num_classes=2)
+    each.test_topk = 3
+    scores, queries, labels = each.select(logits)
+    assert (queries.tolist(), labels.tolist()) == ([[1, 2, 2], [2, 0, 0]], [[0, 1, 0], [0, 1, 0]])
+    torch.testing.assert_close(scores[0], torch.tensor([4.0, 2.0, -1.0]).sigmoid())
+
+
 def test_a_raw_graph_is_the_last_layers_answer(image):
     torch.manual_seed(0)
     model = detr.example().eval()
