@@ -20,8 +20,10 @@ PROBE_SECONDS = 180
 SOURCES = Path(__file__).parents[1] / "ops"
 INSTALL = "make install"
 TORCH = 'python -m pip install -c repro/install/constraints.txt -e ".[torch]"'
+EXPORT = "python -m pip install -c repro/install/constraints.txt -e '.[export]'"
 BASE = ("numpy", "pandas", "pydantic", "PyYAML", "rich", "scipy", "submitit", "tabulate", "typer")
 DATA_PATH = ("fvcore", "iopath", "omegaconf", "hydra-core", "pycocotools", "simplejpeg", "cloudpickle", "tensorboard")
+EXPORTERS = ("onnx", "onnxscript", "onnxruntime", "openvino", "tensorrt")
 ENGINES = ("hotcoco", "faster-coco-eval", "pycocotools")
 SLURM = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 OPENCV = (
@@ -83,7 +85,8 @@ class Check:
 def all_checks() -> Iterator[Check]:
     """Make every check, cheap ones first."""
     looks: tuple[Callable[[], Iterator[Check]], ...] = (
-        _python, _libraries, _places, _torch, _detectron2, _opencv, _evaluators, _ops, _compilers, _slurm, _datasets,
+        _python, _libraries, _places, _torch, _detectron2, _opencv, _evaluators, _ops, _exporters, _compilers, _slurm,
+        _datasets,
     )  # fmt: skip
     for look in looks:
         yield from look()
@@ -181,6 +184,16 @@ def _ops() -> Iterator[Check]:
             yield Check(f"operator {op}", "absent", "has no CUDA kernels", "repro ops build --cuda")
         else:
             yield Check(f"operator {op}", "ok", found["built"][op])
+
+
+def _exporters() -> Iterator[Check]:
+    versions = {name: _version(name) for name in EXPORTERS}
+    told = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    missing = [name for name, version in versions.items() if version is None and name != "tensorrt"]
+    if missing:
+        yield Check("export", "absent", f"{told or 'nothing'} of {', '.join(EXPORTERS)}", EXPORT)
+    else:
+        yield Check("export", "ok", told)
 
 
 def _compilers() -> Iterator[Check]:

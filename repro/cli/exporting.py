@@ -67,6 +67,7 @@ def export(
     original; outputs `labels`, `boxes` (xyxy in pixels of the original) and `scores`, best first. With --raw: `images`
     to `pred_logits` and `pred_boxes` (cxcywh in 0…1). TensorRT has not been tried on any machine yet.
     """
+    _refuse(format, half)
     found = models.weighted(models.find(model, scale, seed), weights, random, names.load_cluster(cluster).output_root)
     height_width = parse_size(size) if size else _own_size(found)
     path = out or Path(f"{found.stem}{SUFFIX[format]}")
@@ -77,6 +78,16 @@ def export(
     output.say(output.short(path))
     for line in _told(about):
         output.remark(line)
+
+
+def _refuse(format: Format, half: bool) -> None:
+    """Refuse what cannot be, before anything is made."""
+    if format is Format.TENSORRT:
+        from repro.deploy.tensorrt_engine import tensorrt
+
+        tensorrt()
+    elif half:
+        raise ExportError("--half is for --format tensorrt; an ONNX file is in single precision")
 
 
 def parse_size(text: str) -> tuple[int, int]:

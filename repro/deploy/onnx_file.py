@@ -26,7 +26,7 @@ from repro.ops.ms_deform_attn import implementation
 OPSET = 18
 OPSETS = range(17, 24)
 BATCH = "batch"
-INSTALL = "python -m pip install -c repro/install/constraints.txt '.[export]'"
+INSTALL = "python -m pip install -c repro/install/constraints.txt -e '.[export]'"
 
 
 def write(

@@ -5,6 +5,7 @@ Written after TensorRT 10's documentation; no machine of this project has had Te
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def build(onnx: Path, path: Path, *, half: bool, max_batch: int = 1) -> Path:
         InstallError: TensorRT is not installed.
         ExportError: it refuses the file; what it says is in the message.
     """
-    trt = _tensorrt()
+    trt = tensorrt()
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
     network = builder.create_network(0)
@@ -75,7 +76,7 @@ class Engine:
     """A built engine on the current GPU."""
 
     def __init__(self, path: Path) -> None:
-        trt = _tensorrt()
+        trt = tensorrt()
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         self._context = self._engine.create_execution_context()
@@ -101,9 +102,12 @@ class Engine:
         return tuple(made)
 
 
-def _tensorrt() -> Any:
+def tensorrt() -> Any:
+    """Return the library.
+
+    Raises:
+        InstallError: it is not installed.
+    """
     if importlib.util.find_spec("tensorrt") is None:
         raise InstallError("TensorRT is not installed. On a machine with a GPU: python -m pip install tensorrt")
-    import tensorrt
-
-    return tensorrt
+    return importlib.import_module("tensorrt")

@@ -46,6 +46,7 @@ def test_a_row_becomes_a_file_that_answers_as_it_does(tmp_path: Path) -> None:
     [
         ([DISCRETE], "has no weights here"),
         ([DISCRETE, "--random-weights", "--size", "64by64"], "'64by64' is no size: write 640"),
+        ([DISCRETE, "--random-weights", "--half"], "--half is for --format tensorrt"),
         (["detreg/table5/detreg/1%", "--random-weights"], "give --size HxW"),
         (["rtdetr/table4/rtdetrv2-r18", "--random-weights"], "Did you mean rtdetrv2-r18vd?"),
     ],
