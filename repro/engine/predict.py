@@ -42,7 +42,7 @@ class Classes(NamedTuple):
     ids: tuple[int, ...]
 
 
-def classes_of(dataset: str | None, model: Any) -> Classes:
+def classes_of(dataset: str | None, model: nn.Module) -> Classes:
     """Return the classes that a detector tells apart: those of a data set, if that is here and has as many.
 
     Else they are numbered.
@@ -51,8 +51,7 @@ def classes_of(dataset: str | None, model: Any) -> Classes:
         about = datasets.metadata(dataset) if dataset else None
     except DataError:
         about = None
-    parts = (model, *(getattr(model, name, None) for name in ("detector", "roi_heads")))
-    count = next((part.num_classes for part in parts if hasattr(part, "num_classes")), 0)
+    count = next((part.num_classes for part in model.modules() if hasattr(part, "num_classes")), 0)
     if about is None or len(about["thing_classes"]) != count:
         return Classes(tuple(f"class {number}" for number in range(count)), tuple(range(1, count + 1)))
     return Classes(tuple(about["thing_classes"]), tuple(about["category_ids"]))

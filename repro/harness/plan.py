@@ -202,6 +202,11 @@ class _Recipe(NamedTuple):
     digest: str
 
 
+def _model_alone(resolved: Resolved) -> Resolved:
+    """Return what counts of a recipe whose model is built and not trained: how it would be trained changes no name."""
+    return Resolved({name: part for name, part in resolved.recipe.items() if name in ("model", "run")}, {})
+
+
 class _Planner:
     """Gathers the stages of one table."""
 
@@ -210,7 +215,7 @@ class _Planner:
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
         self._faults: dict[str, list[str]] = {}
-        self._recipes: dict[tuple[str, str], _Recipe | None] = {}
+        self._recipes: dict[tuple[bool, str, str], _Recipe | None] = {}
         self._made: dict[tuple[int, str, int, tuple[str, ...]], str] = {}
         self._users: dict[str, list[tuple[str, str]]] = {}
 
@@ -251,11 +256,12 @@ class _Planner:
         return self.table.seeds.index(seed) if seed in self.table.seeds else otherwise
 
     def _recipe(self, spec: StageSpec, where: str) -> _Recipe | None:
-        key = (spec.config, json.dumps(spec.overrides, sort_keys=True, default=str))
+        key = (spec.kind == "build", spec.config, json.dumps(spec.overrides, sort_keys=True, default=str))
         if key not in self._recipes:
             self._recipes[key] = None
             try:
                 resolved = self.resolve(spec.config, spec.overrides, self.scale)
+                resolved = _model_alone(resolved) if spec.kind == "build" else resolved
                 self._recipes[key] = _Recipe(resolved, digest(resolved.recipe))
             except ReproError as error:
                 self._faults.setdefault(str(error), []).append(f"{where}, {spec.name}")
@@ -264,7 +270,7 @@ class _Planner:
     def _stage(self, spec: StageSpec, recipe: _Recipe, seed: int, parents: dict[str, str]) -> str:
         key = (id(recipe), spec.kind, seed, tuple(f"{name} {signature}" for name, signature in parents.items()))
         if key not in self._made:
-            datasets = {} if spec.kind == "build" else recipe.resolved.datasets
+            datasets = recipe.resolved.datasets
             signature = combine(spec.kind, recipe.digest, seed, parents, datasets)
             self._made[key] = signature
             if signature not in self.stages:
