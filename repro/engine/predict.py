@@ -51,7 +51,8 @@ def classes_of(dataset: str | None, model: nn.Module) -> Classes:
         about = datasets.metadata(dataset) if dataset else None
     except DataError:
         about = None
-    count = next((part.num_classes for part in model.modules() if hasattr(part, "num_classes")), 0)
+    counts = (getattr(part, "num_classes", None) for part in model.modules())  # of a backbone it is None
+    count = next((one for one in counts if one is not None), 0)
     if about is None or len(about["thing_classes"]) != count:
         return Classes(tuple(f"class {number}" for number in range(count)), tuple(range(1, count + 1)))
     return Classes(tuple(about["thing_classes"]), tuple(about["category_ids"]))
