@@ -28,6 +28,13 @@ def box_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Flo
     return intersection / union.clamp(min=torch.finfo(union.dtype).tiny)
 
 
+def largest_iou(boxes: Float[Tensor, "N 4"], others: Float[Tensor, "M 4"]) -> Float[Tensor, " N"]:
+    """IoU of each xyxy box with the one of the others that it overlaps most; 0 where there are no others."""
+    if not len(others):
+        return boxes.new_zeros(len(boxes))
+    return box_iou(boxes[:, None], others[None]).amax(1)
+
+
 def generalized_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*#batch"]:
     """Generalised IoU (Rezatofighi et al. 2019, algorithm 1) of xyxy boxes, broadcast over the leading axes.
 

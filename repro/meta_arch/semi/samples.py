@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from repro.modeling.pseudo_boxes import PseudoBoxes
@@ -40,3 +41,10 @@ def targets(boxes: Sequence[PseudoBoxes], sizes: Sequence[tuple[int, int]]) -> l
 def found(instances: Instances) -> PseudoBoxes:
     """A detector's answer as pseudo boxes."""
     return PseudoBoxes(instances.pred_boxes.tensor, instances.scores, instances.pred_classes)
+
+
+def log_counts(**sets: Sequence[PseudoBoxes]) -> None:
+    """Pseudo boxes an image of each set, to the trainer's log as ``pseudo_boxes/<set>``."""
+    for name, boxes in sets.items():
+        mean = sum(len(entry.scores) for entry in boxes) / len(boxes)
+        get_event_storage().put_scalar(f"pseudo_boxes/{name}", mean)

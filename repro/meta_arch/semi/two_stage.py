@@ -16,16 +16,15 @@ import torch
 import torch.nn.functional as F
 from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from repro.modeling import soft_weights
-from repro.modeling.boxes import box_iou
+from repro.modeling.boxes import largest_iou
 from repro.modeling.pseudo_boxes import ByScore, ByVariance, PseudoBoxes
 from repro.modeling.soft_weights import Evidence, PerImageLosses, PooledLosses
 from repro.modeling.views import project_boxes
 
-from .samples import found, matrices, targets, views
+from .samples import found, log_counts, matrices, targets, views
 
 Sizes = Sequence[tuple[int, int]]
 
@@ -117,7 +116,7 @@ class TwoStage:
         boxes = [entry.projected(way, size) for entry, way, size in zip(seen.boxes, ways, sizes, strict=True)]
         for_rpn, for_cls = (_scored(boxes, threshold) for threshold in (self.rpn_threshold, self.cls_threshold))
         for_reg = [entry.kept(self.regression.reliable(entry)) for entry in boxes]
-        _log_counts(boxes=boxes, rpn=for_rpn, cls=for_cls, reg=for_reg)
+        log_counts(boxes=boxes, rpn=for_rpn, cls=for_cls, reg=for_reg)
         features = student.backbone(images.tensor)
         proposals, losses = student.proposal_generator(images, features, targets(for_rpn, sizes))
         sample = student.roi_heads.label_and_sample_proposals
@@ -167,7 +166,7 @@ class TwoStage:
         terms = F.cross_entropy(logits, torch.cat([entry.gt_classes for entry in chosen]), reduction="none")
         own = logits.detach().float().softmax(-1)[:, -1].split(counts)
         reliability = [
-            self.reliability(Evidence(theirs, ours, _overlap(entry.proposal_boxes.tensor, boxes.boxes_xyxy_abs)))
+            self.reliability(Evidence(theirs, ours, largest_iou(entry.proposal_boxes.tensor, boxes.boxes_xyxy_abs)))
             for theirs, ours, entry, boxes in zip(teacher_background, own, chosen, pseudo, strict=True)
         ]
         foreground = [entry.gt_classes < heads.num_classes for entry in chosen]
@@ -203,17 +202,3 @@ def proposing_as_in_training(rpn: nn.Module) -> Iterator[None]:
 
 def _scored(boxes: Sequence[PseudoBoxes], threshold: float) -> list[PseudoBoxes]:
     return [entry.kept(entry.scores > threshold) for entry in boxes]
-
-
-def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
-    """The largest IoU of each box with one of the others."""
-    if not len(others):
-        return boxes.new_zeros(len(boxes))
-    return box_iou(boxes[:, None], others[None]).amax(1)
-
-
-def _log_counts(**sets: Sequence[PseudoBoxes]) -> None:
-    """Pseudo boxes an image, to the trainer's log."""
-    for name, boxes in sets.items():
-        mean = sum(len(entry.scores) for entry in boxes) / len(boxes)
-        get_event_storage().put_scalar(f"pseudo_boxes/{name}", mean)
