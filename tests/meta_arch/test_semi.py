@@ -11,6 +11,7 @@ from repro.meta_arch import deformable_detr, retinanet, rtdetr
 from repro.meta_arch.semi.hard_labels import HardLabels
 from repro.meta_arch.semi.one_stage import OneStage, predict
 from repro.meta_arch.soft_teacher import SoftTeacher
+from repro.modeling.boxes import box_iou
 from repro.modeling.pseudo_boxes import PseudoBoxes
 
 LOW = 0.02  # what an untrained detector reaches
@@ -154,11 +155,11 @@ def test_what_only_the_teacher_knows_is_learned_from_it(case):
     }
     torch.manual_seed(0)
     teacher = module.example()
-    learn(teacher, inputs, 200)
+    learn(teacher, inputs, 300)
     model = SoftTeacher(module.example(), type(method)(0.3), unsupervised_weight=1.0)
     model.teacher.load_state_dict(teacher.state_dict())
-    learn(model, [inputs[0], views], 200)
+    learn(model, [inputs[0], views], 300)
     (found,) = model.eval()([{"image": images[1].flip(-1)}])
     best = found["instances"][:1]
     assert best.pred_classes.item() == 2 and best.scores.item() > 0.3
-    assert (best.pred_boxes.tensor[0] - torch.tensor([16.0, 40, 56, 88])).abs().max() < 8
+    assert box_iou(best.pred_boxes.tensor[0], torch.tensor([16.0, 40, 56, 88])) > 0.5
