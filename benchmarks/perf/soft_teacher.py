@@ -51,7 +51,9 @@ def main() -> None:
     seconds = alternating(steps, args.rounds)
     print(f"{args.scale}: {args.images} images of {SIZES[args.scale]}, {args.objects} pseudo boxes each\n")
     for name, values in seconds.items():
-        print(f"{name:12} {1e3 * statistics.median(values):9.1f} ms  ({1e3 * min(values):.1f} to {1e3 * max(values):.1f})")
+        print(
+            f"{name:12} {1e3 * statistics.median(values):9.1f} ms  ({1e3 * min(values):.1f} to {1e3 * max(values):.1f})"
+        )
     ratios = [u / s for u, s in zip(seconds["unlabelled"], seconds["supervised"], strict=True)]
     print(f"{'ratio':12} {statistics.median(ratios):9.2f}     ({min(ratios):.2f} to {max(ratios):.2f})\n")
     with timed(model) as spent:
