@@ -42,10 +42,11 @@ KINDS = (
 
 
 class Read(NamedTuple):
-    """Dataset dictionaries without the bad ones, and every fault found."""
+    """Dataset dictionaries without the bad ones, every fault found, and all image ids in the order of the file."""
 
     records: list[dict[str, Any]]
     faults: list[Fault]
+    order: list[int]
 
 
 def read(source: Source, classes: tuple[str, ...] | None, *, files: bool = True, deep: bool = False) -> Read:
@@ -59,7 +60,8 @@ def read(source: Source, classes: tuple[str, ...] | None, *, files: bool = True,
 
     Returns:
         Records sorted by image id, with `file_name`, `image_id`, `height`, `width` and `annotations` (`bbox` in
-        absolute xyxy, `category_id` contiguous, `iscrowd`, `area`, and `segmentation` where there is one), and faults.
+        absolute xyxy, `category_id` contiguous, `iscrowd`, `area`, and `segmentation` where there is one), faults,
+        and the ids of all images, bad ones too, as they follow one another in the annotations.
     """
     faults = list(source.faults)
     images = _images(source, faults)
@@ -76,7 +78,7 @@ def read(source: Source, classes: tuple[str, ...] | None, *, files: bool = True,
         if fault is not None:
             faults.append(Fault(fault[0], where, fault[1]))
     records = [images[image_id] for image_id in sorted(images) if images[image_id] is not None]
-    return Read(records, faults)
+    return Read(records, faults, list(images))
 
 
 def category_numbers(annotations: Mapping[str, Any], classes: tuple[str, ...] | None) -> dict[int, int]:

@@ -7,12 +7,16 @@ subset depends on nothing else, so all ranks and machines hold the same one. Of 
 
 Its low-data subsets (Sec. 4.2, Figure 3: up to 1,024 images "randomly sampled") are drawn in the same way, by number.
 Neither their seeds nor whether smaller ones lie in larger ones was published: each is a draw of its own, as above.
+
+STAC's folds (Sohn et al. 2020, the authors' code), on which works on semi-supervised detection report: positions in the
+annotation file, in its own order, drawn by NumPy's legacy generator seeded with the fold, *with* replacement. What is
+drawn twice counts once, so that 1 % of train2017 is 1,174 or 1,175 images and not 1,182.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,9 @@ import numpy as np
 
 from repro.data.files import write_json
 from repro.errors import DataError
+
+REST = "rest"
+"""In place of a data set's name: the images that a share leaves over, without their labels."""
 
 
 def percent(image_ids: Iterable[int], percent: float, seed: int) -> list[int]:
@@ -36,9 +43,8 @@ def percent(image_ids: Iterable[int], percent: float, seed: int) -> list[int]:
     Raises:
         DataError: The share is out of range or holds no image, or an id occurs twice.
     """
+    _check(percent)
     ids = _ascending(image_ids)
-    if not 0 < percent <= 100:
-        raise DataError(f"a label share lies above 0 and at most at 100 percent, not {percent:g}")
     if percent == 100:
         return ids.tolist()
     count = round(len(ids) * percent / 100)
@@ -65,6 +71,40 @@ def number(image_ids: Iterable[int], count: int, seed: int) -> list[int]:
     if not 0 < count <= len(ids):
         raise DataError(f"{count} images cannot be drawn from {len(ids)}")
     return _draw(ids, count, seed)
+
+
+def stac(image_ids: Sequence[int], percent: float, fold: int) -> list[int]:
+    """Draw a share of the images by STAC's protocol.
+
+    Args:
+        image_ids: Ids of all images in the order of the annotation file, on which the draw depends.
+        percent: Share in percent, above 0 and at most 100. All images are taken at 100.
+        fold: The seed; 1 to 5 in the published tables.
+
+    Returns:
+        Ids in ascending order: fewer than the share, since some are drawn more than once.
+
+    Raises:
+        DataError: The share is out of range or holds no image, or an id occurs twice.
+    """
+    _check(percent)
+    ascending = _ascending(image_ids).tolist()
+    if percent == 100:
+        return ascending
+    count = int(percent / 100 * len(ascending))
+    if count == 0:
+        raise DataError(f"{percent:g} percent of {len(ascending)} images is no image")
+    positions = np.random.RandomState(fold).choice(len(ascending), count)
+    return sorted({image_ids[position] for position in positions.tolist()})
+
+
+DRAWS: dict[str, Callable[[Sequence[int], float, int], list[int]]] = {"stac": stac, "uniform": percent}
+"""Ways to draw a share, by the name that a recipe's ``data.split`` gives: from ids in file order, percent and seed."""
+
+
+def _check(percent: float) -> None:
+    if not 0 < percent <= 100:
+        raise DataError(f"a label share lies above 0 and at most at 100 percent, not {percent:g}")
 
 
 def _ascending(image_ids: Iterable[int]) -> np.ndarray:

@@ -21,6 +21,7 @@ from numbers import Number
 from pathlib import Path
 from typing import Any
 
+from repro.data.splits import DRAWS, REST
 from repro.errors import RecipeError, collect, did_you_mean
 from repro.harness.plan import Resolved
 
@@ -149,10 +150,20 @@ def dotted(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def dataset_names(recipe: Mapping[str, Any]) -> list[str]:
-    """The data sets that a recipe reads: the values of keys called ``dataset`` in its ``data`` section."""
-    values = [value for key, value in dotted(recipe.get("data") or {}) if key.rpartition(".")[2] == "dataset"]
-    names = [name for value in values for name in ([value] if isinstance(value, str) else value or [])]
-    return sorted(set(names))
+    """The data sets that a recipe reads: the values of keys called ``dataset`` in its ``data`` section.
+
+    The rest of a share is none of its own; the files of a share that others drew are among them.
+    """
+    data = recipe.get("data") or {}
+    values = [value for key, value in dotted(data) if key.rpartition(".")[2] == "dataset"]
+    names = {name for value in values for name in ([value] if isinstance(value, str) else value or [])}
+    return sorted((names - {REST}) | set(split_names(data)))
+
+
+def split_names(data: Mapping[str, Any]) -> list[str]:
+    """The name under which the files of ``data.split`` have a fingerprint; none if it is a way to draw."""
+    split = data.get("split")
+    return [] if split is None or split in DRAWS else [f"split:{data['percent']:g}:{split}"]
 
 
 def fingerprints(recipe: Mapping[str, Any]) -> dict[str, str]:

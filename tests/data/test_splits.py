@@ -76,3 +76,33 @@ def test_select_wants_every_id():
     assert splits.select(records, [3, 1]) == [{"image_id": 1}, {"image_id": 3}]
     with pytest.raises(DataError, match="9"):
         splits.select(records, [3, 9])
+
+
+# Sohn et al.'s protocol on 118,287 images. Draws and counts: the authors' script, and what later works report.
+STAC_COUNTS = {
+    1: [1174, 1175, 1174, 1174, 1175],
+    2: [2329, 2346, 2342, 2337, 2343],
+    5: [5764, 5772, 5756, 5766, 5762],
+    10: [11285, 11261, 11234, 11262, 11235],
+}
+
+
+@pytest.mark.parametrize("percent, counts", STAC_COUNTS.items())
+def test_folds_of_stac_have_the_published_sizes(percent, counts):
+    assert [len(splits.stac(range(118287), percent, fold)) for fold in range(1, 6)] == counts
+
+
+def test_folds_of_stac_are_drawn_in_the_order_of_the_file():
+    order = list(range(118287, 0, -1))  # the first image of the file has the highest id
+    chosen = splits.stac(order, 1, 1)
+    assert chosen == sorted(chosen)
+    assert set(chosen) >= {118287 - place for place in (98539, 77708, 5192, 98047, 50057)}  # first draws of fold 1
+    assert chosen != splits.stac(sorted(order), 1, 1) and chosen != splits.stac(order, 1, 2)
+
+
+def test_folds_of_stac_at_the_edges():
+    assert splits.stac([5, 3, 4], 100, 1) == [3, 4, 5]
+    with pytest.raises(DataError, match="no image"):
+        splits.stac(range(99), 1, 1)
+    with pytest.raises(DataError, match="not 0"):
+        splits.stac(range(99), 0, 1)

@@ -25,10 +25,18 @@ Root = str | Path | None
 
 
 class Loaded(NamedTuple):
-    """Records of a data set, and what was left out of it: one line each, for the stage's record."""
+    """A data set.
+
+    Attributes:
+        records: Dataset dictionaries, sorted by image id.
+        skipped: What was left out: one line each, for the stage's record.
+        order: Ids of all images in the order of the annotations, which some published draws depend on. Empty for a
+            set that has no annotations but an index.
+    """
 
     records: Sequence[dict[str, Any]]
     skipped: list[str]
+    order: Sequence[int]
 
 
 class Report(NamedTuple):
@@ -110,7 +118,7 @@ def read(name: str, root: Root = None, *, skip_bad: bool = False, files: bool = 
     """
     dataset = find(name, root)
     if dataset.records is not None:  # judged when it was prepared
-        return Loaded(dataset.records(), [])
+        return Loaded(dataset.records(), [], ())
     source = dataset.source()
     found = _records.read(source, dataset.classes, files=files)
     if not skip_bad:
@@ -125,7 +133,7 @@ def read(name: str, root: Root = None, *, skip_bad: bool = False, files: bool = 
             f"data set {name} holds no usable image" + "".join(f"\n  {fault}" for fault in found.faults[:20])
         )
     skipped = [str(fault).replace(f"{source.images.parent}/", "") for fault in found.faults]  # no machine's paths
-    return Loaded(found.records, skipped)
+    return Loaded(found.records, skipped, found.order)
 
 
 def class_names(name: str, root: Root = None) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ Image `i` of a split depends on (`VERSION`, `SEED`, split, size, `i`) and on not
 same set. What is in them: `repro.data.shape_images`; how they are kept: `repro.data.generated`.
 
 `shapes_voc_…_{train,test}` stand in for PASCAL VOC: other images, of which the small objects are marked `difficult`, as
-VOC marks those that nobody has to find.
+VOC marks those that nobody has to find. `shapes_unlabelled_…` stand in for COCO's unlabeled2017: as many further images
+as `…_train` has, drawn alike, of which nothing is told.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ FIRST_ID = {"train": 1, "val": 1_000_001}  # ids of the two splits never meet
 
 VOC_SPLITS = {"train": "train", "test": "val"}  # of the stand-ins for VOC: to the split whose size they take
 VOC_STREAM = 7  # keeps their random numbers apart from those of the others
+UNLABELLED_STREAM = 11
+UNLABELLED_FIRST_ID = 2_000_001
 DIFFICULT = 0.06  # largest share of the image's area that a difficult object has
 
 
@@ -57,7 +60,8 @@ def register(root: Path | None) -> list[Dataset]:
 
 def _all() -> list[Generated]:
     plain = [describe(size, split) for size in SIZES for split in SPLITS]
-    return plain + [describe_voc(size, split) for size in SIZES for split in VOC_SPLITS]
+    voc = [describe_voc(size, split) for size in SIZES for split in VOC_SPLITS]
+    return plain + voc + [describe_unlabelled(size) for size in SIZES]
 
 
 def describe(size: str, split: str) -> Generated:
@@ -88,6 +92,20 @@ def describe_voc(size: str, split: str) -> Generated:
     )
 
 
+def describe_unlabelled(size: str) -> Generated:
+    """One of the three without annotations."""
+    mark = fingerprint(size, "train", {"stream": UNLABELLED_STREAM, "annotated": False})
+    return Generated(
+        name=f"shapes_unlabelled_{size}",
+        family="shapes",
+        fingerprint=mark.replace(f"-{size}-train-", f"-unlabelled-{size}-"),
+        classes=CLASSES,
+        count=SIZES[size].train,
+        first_id=UNLABELLED_FIRST_ID,
+        image=partial(unlabelled_image, size),
+    )
+
+
 def fingerprint(size: str, split: str, more: dict[str, Any] | None = None) -> str:
     """Generator version and a hash of the parameters."""
     parameters = {"seed": SEED, "split": split, "count": getattr(SIZES[size], split), **asdict(SIZES[size].scene)}
@@ -114,6 +132,12 @@ def voc_image(size: str, split: str, index: int) -> Image:
         if entry["bbox"][2] * entry["bbox"][3] <= DIFFICULT * pixels.shape[0] * pixels.shape[1]:
             entry |= {"difficult": 1, "ignore": 1}
     return pixels, objects
+
+
+def unlabelled_image(size: str, index: int) -> Image:
+    """The same of a set of which nothing is told."""
+    stream = np.random.default_rng([*_stream(size, "train", index), UNLABELLED_STREAM])
+    return draw(stream, SIZES[size].scene)[0], []
 
 
 def _stream(size: str, split: str, index: int) -> list[int]:
