@@ -95,7 +95,7 @@ class TrainMapper:
         boxes = np.array([entry["bbox"] for entry in objects], dtype=np.float64).reshape(-1, 4)
         classes = np.array([entry["category_id"] for entry in objects], dtype=np.int64)
         planes = None if self.pixels is None else self.pixels.planes(record, objects)
-        view = ViewInput(self.reader(record), boxes, rng, planes)
+        view = ViewInput(self.reader(record), boxes, rng, planes, self.reader.channels)
         self.augmentation(view)
         kept_boxes, kept = clip(view.boxes, *view.image.shape[1:])
         found = sample(record, view.image, kept_boxes, classes[kept])

@@ -63,12 +63,18 @@ class ViewInput(AugInput):
         boxes: float [N, 4], xyxy in pixels.
         rng: Where augmentations draw from, so that nothing depends on a global state.
         planes: Labels of pixels, uint8 [P, H, W], which are filled with 0; None if there are none.
+        channels: Of the image, RGB or BGR.
     """
 
     def __init__(
-        self, image: Tensor, boxes: np.ndarray, rng: np.random.Generator, planes: Tensor | None = None
+        self,
+        image: Tensor,
+        boxes: np.ndarray,
+        rng: np.random.Generator,
+        planes: Tensor | None = None,
+        channels: str = "RGB",
     ) -> None:
-        self.image, self.boxes, self.rng, self.planes = image, boxes, rng, planes
+        self.image, self.boxes, self.rng, self.planes, self.channels = image, boxes, rng, planes, channels
         self.sem_seg = None
 
     def transform(self, tfm: Transform) -> None:
@@ -87,3 +93,8 @@ def matrix(transform: Transform | TransformList) -> np.ndarray:
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 [H, W, C] → a [C, H, W] view of it, channels last in memory, which is what resizing is fastest on."""
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """uint8 [C, H, W] → [H, W, C] in one piece of memory; no copy of what `to_tensor` made."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
