@@ -102,8 +102,8 @@ class Batches(Sampler[list[Key]]):
 class TrainImages(Dataset):
     """Maps the keys of a batch to its samples."""
 
-    def __init__(self, records: list[Record], phases: Phases, seed: int) -> None:
-        self.records, self.phases, self.seed = records, phases, seed
+    def __init__(self, records: Sequence[Record], phases: Phases, seed: int, stream: int = AUGMENTATION) -> None:
+        self.records, self.phases, self.seed, self.stream = records, phases, seed, stream
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Any]]:
         """The samples of a batch; torch's loader asks for all of them at once."""
@@ -116,7 +116,7 @@ class TrainImages(Dataset):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         record = self.records[key.index]
         mapper = self.phases.late_mapper if key.late else self.phases.mapper
-        rng = np.random.default_rng([AUGMENTATION, self.seed, key.epoch, record["image_id"]])
+        rng = np.random.default_rng([self.stream, self.seed, key.epoch, record["image_id"]])
         for _ in range(REPLACEMENTS):
             found = mapper(record, rng)
             if found is not None:
@@ -170,16 +170,28 @@ def train_loader(
     if total_batch_size < 1 or total_batch_size % world:
         raise DataError(f"a total batch of {total_batch_size} images cannot be shared evenly by {world} processes")
     phases = mapper if isinstance(mapper, Phases) else Phases(mapper)
-    for each in (phases.mapper, phases.late_mapper):
-        reader = getattr(each, "reader", None)
+    batches = Batches(len(records), total_batch_size, seed, start_iteration, rank, world, phases.late_from)
+    mapped = [(records, each) for each in (phases.mapper, phases.late_mapper)]
+    return open_loader(TrainImages(records, phases, seed), batches, mapped, workers)
+
+
+def open_loader(
+    images: Dataset, batches: Sampler[Any], mapped: Sequence[tuple[Sequence[Record], Any]], workers: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Start loading.
+
+    Args:
+        images: Maps what `batches` yields.
+        batches: Endless.
+        mapped: Records and their mappers. Those that keep images decode them now, so that workers share them.
+        workers: Processes; 0 loads in this one.
+    """
+    for records, mapper in mapped:
+        reader = getattr(mapper, "reader", None)
         if reader is not None and workers:
             reader.preload(records)
     loader = DataLoader(
-        TrainImages(records, phases, seed),
-        batch_sampler=Batches(len(records), total_batch_size, seed, start_iteration, rank, world, phases.late_from),
-        num_workers=workers,
-        collate_fn=as_list,
-        worker_init_fn=calm_worker,
+        images, batch_sampler=batches, num_workers=workers, collate_fn=as_list, worker_init_fn=calm_worker
     )
     return iter(loader)
 

@@ -14,7 +14,7 @@ from detectron2.utils import comm
 
 from repro.data import proposals
 from repro.data.loader import train_loader
-from repro.engine import checkpoint, inputs, parents, schedule, train
+from repro.engine import checkpoint, inputs, mixed, parents, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.engine.phases import phases
@@ -26,17 +26,19 @@ log = logging.getLogger(__name__)
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
     """Train the recipe's model on the recipe's data, starting from the parents' weights."""
     recipe, seed = work.stage.recipe, work.stage.seed
-    records = inputs.share(work)
-    log.info("%s: %d images", work.stage.label, len(records))
+    pools = inputs.pools(work) if "unlabelled" in recipe["data"] else inputs.Pools(inputs.share(work), ())
+    log.info("%s: %d images, %d without labels", work.stage.label, len(pools.labelled), len(pools.unlabelled))
     seed_everything(seed)  # the same weights on every process
     model = build(recipe["model"])
     parents.initialise(model, recipe["init"], found)
     model.to(device)
     seed_everything(seed + comm.get_rank())  # but other dropout
-    steps = schedule.iterations(recipe["train"], len(records), recipe["data"]["total_batch_size"])
+    steps = schedule.iterations(recipe["train"], len(pools.labelled), recipe["data"]["total_batch_size"])
     fitted = train.fit(
         model,
-        batches(recipe, records, seed, found, steps),
+        mixed.batches(recipe, pools, seed, found)
+        if pools.unlabelled
+        else batches(recipe, pools.labelled, seed, found, steps),
         build(recipe["optimizer"], model),
         schedule=schedule.learning_rate(recipe["train"], steps),
         iterations=steps,
