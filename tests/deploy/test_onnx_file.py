@@ -18,6 +18,7 @@ from repro.deploy import backends, compare, onnx_file
 from repro.deploy.graph import RAW_OUTPUTS, graph
 from repro.engine import config, trained
 from repro.errors import ExportError
+from repro.meta_arch import deformable_detr, detr
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -164,6 +165,15 @@ def test_the_smallest_model_at_its_real_size(tmp_path):
     assert apart(made, path, drawn(2), (640, 640)) < 1e-4
     if os.environ.get("REPRO_BCCD"):
         assert apart(made, path, photographs(1), (640, 640)) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [deformable_detr, detr], ids=["deformable_detr", "detr"])
+def test_its_relatives_are_exported_too(family, tmp_path):
+    torch.manual_seed(0)
+    made = graph(family.example())
+    path = onnx_file.write(made, tmp_path / "relative.onnx", SIZE)
+    assert apart(made, path, drawn(2), SIZE) < 1e-4
 
 
 def test_an_old_opset_is_refused(tmp_path):
