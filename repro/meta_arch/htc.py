@@ -3,7 +3,7 @@
 Backbone with a pyramid and region proposals are Detectron2's, the heads `repro.modeling.htc`. The semantic branch may
 be left out, and is left to itself by images that come without a semantic map; masks likewise. HTC++, with which Swin's
 numbers were made, adds soft-NMS, testing at several scales and a longer multi-scale training to it, which are other
-settings and `repro.meta_arch.multi_scale`; its InstaBoost is not there (`configs/soft_teacher/htc_swin_l.py`).
+settings and `repro.engine.multi_scale`; its InstaBoost is not there (`configs/soft_teacher/htc_swin_l.py`).
 """
 
 from __future__ import annotations
@@ -117,11 +117,27 @@ class HTC(GeneralizedRCNN):
         images = self.preprocess_image(batched_inputs)
         features, _ = self.encode(images.tensor)
         if detected_instances is None:
-            proposals, _ = self.proposal_generator(images, features, None)
-            found, _ = self.roi_heads(images, features, proposals, None)
+            found = self._detect(images, features)
         else:
-            found = self.roi_heads.add_masks(features, [each.to(self.device) for each in detected_instances])
+            found = [each.to(self.device) for each in detected_instances]
+        found = self.roi_heads.add_masks(features, found)
         return self._postprocess(found, batched_inputs, images.image_sizes) if do_postprocess else found
+
+    @torch.no_grad()
+    def boxes(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Instances]]:
+        """What inference answers, without masks."""
+
+        def answer(same_size: list[dict[str, Any]]) -> list[dict[str, Instances]]:
+            images = self.preprocess_image(same_size)
+            found = self._detect(images, self.encode(images.tensor)[0])
+            return self._postprocess(found, same_size, images.image_sizes)
+
+        return by_size(answer, inputs)
+
+    def _detect(self, images: ImageList, features: dict[str, Tensor]) -> list[Instances]:
+        proposals, _ = self.proposal_generator(images, features, None)
+        boxes = [each.proposal_boxes.tensor for each in proposals]
+        return self.roi_heads.detect(features, boxes, images.image_sizes)
 
 
 def example(num_classes: int = 3) -> HTC:
