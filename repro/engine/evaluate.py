@@ -1,7 +1,8 @@
 """Score a trained detector, or raw proposals, on a test set: the kind ``evaluate``; and foreign detections.
 
 The detector is rebuilt from its own recipe, which its stage left beside the weights; the evaluation's recipe says on
-what data and by which evaluators, and its section ``inference``, if it has one, lays settings over the detector's. The
+what data and by which evaluators, and its section ``inference``, if it has one, lays settings over the detector's. A
+section ``testing`` is a call that takes the detector and answers in its place, at several scales for example. The
 detections are kept, since bootstrap, error analysis and pictures need them.
 """
 
@@ -66,6 +67,8 @@ def _detector(
     """Results of a trained detector, and the number of batches."""
     model = build(detector(parent, work.stage.recipe))
     model.load_state_dict(parent.weights())
+    if "testing" in work.stage.recipe:
+        model = build(work.stage.recipe["testing"], model)
     loader = test_batches(work.stage.recipe["data"], inputs.sound(work))
     progress = _Progress(hooks.ProgressFile(work.output, "evaluate"), len(loader))
     return inference_on_dataset(model.to(device), loader, _Named(evaluators, progress)), len(loader)

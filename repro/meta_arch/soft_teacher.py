@@ -93,6 +93,11 @@ class SoftTeacher(nn.Module):
         else:
             move(self.teacher, self.student, self.momentum(iteration), self.buffers)
 
+    @property
+    def answering(self) -> nn.Module:
+        """The detector that answers in inference."""
+        return self.teacher if self.inference_on == "teacher" else self.student
+
     def forward(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Losses in training; in inference what the student, or the teacher, answers.
 
@@ -105,7 +110,7 @@ class SoftTeacher(nn.Module):
             with ``_unsup`` behind them.
         """
         if not self.training:
-            return (self.teacher if self.inference_on == "teacher" else self.student)(inputs)
+            return self.answering(inputs)
         labelled = [sample for sample in inputs if not is_unlabelled(sample)]
         unlabelled = [sample for sample in inputs if is_unlabelled(sample)]
         with event_storage():

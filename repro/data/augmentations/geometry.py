@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from detectron2.data.transforms import AugInput
-from fvcore.transforms.transform import CropTransform, HFlipTransform, Transform, TransformList
+from detectron2.data.transforms import AugInput, Augmentation
+from fvcore.transforms.transform import CropTransform, HFlipTransform, NoOpTransform, Transform, TransformList
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -53,6 +53,14 @@ class Resize(Transform):
 
     def inverse(self) -> Resize:
         return Resize(self.new_height, self.new_width, self.height, self.width)
+
+
+class Unchanged(Augmentation):
+    """The image as it is: for detectors that resize it themselves."""
+
+    def get_transform(self, image: Tensor) -> Transform:
+        """No transform."""
+        return NoOpTransform()
 
 
 class ViewInput(AugInput):

@@ -78,17 +78,9 @@ class BoxHeads(nn.Module):
         """Refined boxes, not clipped."""
         return self.transforms[stage].apply_deltas(deltas, boxes_xyxy_abs)
 
-    def classification_loss(
-        self,
-        logits: Float[Tensor, "R L"],
-        classes: Int64[Tensor, " R"],
-        weights: Float[Tensor, " R"] | None = None,
-    ) -> Float[Tensor, ""]:
-        """Cross-entropy, averaged over the regions or, with ``weights``, over their sum (but at least 1)."""
-        each = F.cross_entropy(logits, classes, reduction="none")
-        if weights is None:
-            return each.sum() / max(len(each), 1)
-        return (weights * each).sum() / weights.sum().clamp(min=1)
+    def classification_loss(self, logits: Float[Tensor, "R L"], classes: Int64[Tensor, " R"]) -> Float[Tensor, ""]:
+        """Cross-entropy, averaged over the regions."""
+        return F.cross_entropy(logits, classes, reduction="sum") / max(len(classes), 1)
 
     def regression_loss(
         self,
