@@ -129,9 +129,10 @@ def clip(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.nda
 
 
 def described(record: dict[str, Any], image: Tensor) -> dict[str, Any]:
-    """What every sample says about its image."""
+    """What every sample says about its image, with a copy of the pixels that keeps them channels last in memory."""
     about = {key: record[key] for key in ("height", "width", "image_id", "file_name")}
-    return {"image": image.contiguous(), **about}
+    copy = image.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
+    return {"image": copy, **about}
 
 
 def sample(record: dict[str, Any], image: Tensor, boxes: np.ndarray, classes: np.ndarray) -> dict[str, Any]:

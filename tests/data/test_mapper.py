@@ -27,11 +27,19 @@ def record(tmp_path) -> dict:
 
 def test_a_sample_is_what_detectors_ask_for(record):
     found = TrainMapper(VIEW)(record, np.random.default_rng(0))
-    assert found["image"].dtype == torch.uint8 and found["image"].is_contiguous() and found["image"].shape[0] == 3
+    assert found["image"].dtype == torch.uint8 and found["image"].shape[0] == 3
+    assert found["image"].permute(1, 2, 0).is_contiguous()  # channels last in memory, and no window of something larger
     assert (found["height"], found["width"], found["image_id"]) == (80, 120, 9)
     assert found["instances"].image_size == tuple(found["image"].shape[1:])
     assert found["instances"].gt_classes.tolist() == [5]
     assert found["instances"].gt_boxes.tensor.dtype == torch.float32
+
+
+def test_a_sample_shares_no_memory_with_a_cached_image(record):
+    mapper = TrainMapper(ResizeShortEdge(80, 120), cache_images=True)  # the size that it has: nothing is done
+    found = mapper(record, np.random.default_rng(0))["image"]
+    cached = mapper.reader(record)
+    assert torch.equal(found, cached) and found.data_ptr() != cached.data_ptr()
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -1,7 +1,7 @@
 """RT-DETR's augmentation: colours, zoom-out, IoU crop, flip, stretch (Zhao et al. 2024, Section 5; the authors' code).
 
-What is drawn is drawn by torchvision's transforms, with the authors' parameters, which are its defaults: this module
-seeds them from the generator of the sample, and turns what they drew into transforms that image and boxes follow. In
+What is drawn is what torchvision's transforms draw, with the authors' parameters, which are its defaults: this module
+seeds its generator from that of the sample, and makes transforms of what was drawn, which image and boxes follow. In
 the order of the authors' code:
 
 1. photometric distortion (brightness, contrast, saturation, hue and a permutation of the channels, each with
@@ -29,9 +29,10 @@ from fvcore.transforms.transform import Transform, TransformList
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
-from torchvision.tv_tensors import BoundingBoxes
 
-from .geometry import Crop, Flip, Resize
+from .geometry import Crop, Flip, Resize, to_pixels, to_tensor
+from .iou_crop import draw_crop
+from .photometric import Recolour
 
 SMALLEST = 1.0  # pixels, of a box's side
 
@@ -59,7 +60,6 @@ class RTDETRAugmentation(Augmentation):
         self.photometric, self.zoom_out, self.iou_crop, self.flip = photometric, zoom_out, iou_crop, flip
         self.colours = v2.RandomPhotometricDistort(p=photometric)
         self.canvas = v2.RandomZoomOut(fill=0, side_range=(1.0, 4.0))
-        self.cut = v2.RandomIoUCrop()
 
     def get_transform(self, image: Tensor, boxes: np.ndarray, rng: np.random.Generator) -> Transform:
         """Draw a transform for an image [C, H, W] with boxes [N, 4], xyxy in pixels."""
@@ -67,27 +67,20 @@ class RTDETRAugmentation(Augmentation):
         steps: list[Transform] = []
         with seeded(rng):
             if self.photometric > 0:
-                steps.append(Recolour(self.colours, self.colours.make_params([image])))
+                steps.append(Recolour(self.colours.make_params([image])))
             if rng.random() < self.zoom_out:
                 steps.append(Pad(height, width, *self.canvas.make_params([image])["padding"]))
                 height, width = steps[-1].new_height, steps[-1].new_width
                 boxes = steps[-1].apply_box(boxes)
             if rng.random() < self.iou_crop and len(boxes):
-                height, width = self._crop(steps, height, width, boxes)
+                crop = draw_crop(height, width, boxes)
+                if crop is not None:
+                    steps.append(crop)
+                    height, width = crop.h, crop.w
         steps.append(DropSmallBoxes())
         if rng.random() < self.flip:
             steps.append(Flip(width))
-        return TransformList([*steps, Resize(height, width, *self.size), DropSmallBoxes()])
-
-    def _crop(self, steps: list[Transform], height: int, width: int, boxes: np.ndarray) -> tuple[int, int]:
-        """Add the crop, if the image is not to stay as it is, and return its size."""
-        tensor = BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(height, width))
-        drawn = self.cut.make_params([tensor])
-        if not drawn:
-            return height, width
-        inside = drawn["is_within_crop_area"].numpy()
-        steps.append(IoUCrop(drawn["left"], drawn["top"], drawn["width"], drawn["height"], width, height, inside))
-        return drawn["height"], drawn["width"]
+        return Fused([*steps, Resize(height, width, *self.size), DropSmallBoxes()])
 
 
 class StretchResize(Augmentation):
@@ -109,22 +102,54 @@ def seeded(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
-class Recolour(Transform):
-    """Colours as a torchvision transform changes them, given what it drew; boxes stay."""
+class Fused(TransformList):
+    """The steps, of which only those pixels that are seen in the end are recoloured or put on a canvas.
 
-    def __init__(self, transform: v2.Transform, drawn: dict[str, Any]) -> None:
-        super().__init__()
-        self.transform, self.drawn = transform, drawn
+    The result is that of the steps one after the other, to the bit.
+    """
 
-    def apply_image(self, img: Tensor) -> Tensor:
-        return self.transform.transform(img, self.drawn)
+    def _apply(self, x: Any, meth: str) -> Any:
+        return self._image(x) if meth == "apply_image" else super()._apply(x, meth)
 
-    def apply_segmentation(self, segmentation: Tensor) -> Tensor:
-        """Labels have no colour."""
-        return segmentation
+    def _image(self, image: Tensor) -> Tensor:
+        left, top, height, width = 0, 0, image.shape[1], image.shape[2]  # what is seen, from the image's corner
+        for step in self.transforms:
+            if isinstance(step, Pad):
+                left, top, height, width = left - step.left, top - step.top, step.new_height, step.new_width
+            elif isinstance(step, Crop):
+                left, top, height, width = left + step.x0, top + step.y0, step.h, step.w
+        seen = self._seen(to_pixels(image), slice(top, top + height), slice(left, left + width))
+        image = to_tensor(seen)
+        for step in self.transforms:
+            if isinstance(step, Flip | Resize):
+                image = step.apply_image(image)
+        return image
 
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        return coords
+    def _seen(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Rows and columns, which may lie outside of the image [H, W, C], recoloured."""
+        height, width, channels = pixels.shape
+        inner_rows, inner_columns = _within(rows, height), _within(columns, width)
+        if (inner_rows, inner_columns) == (rows, columns):
+            return self._recoloured(pixels, rows, columns)
+        canvas = np.zeros((rows.stop - rows.start, columns.stop - columns.start, channels), np.uint8)
+        inner = canvas[_shifted(inner_rows, rows.start), _shifted(inner_columns, columns.start)]
+        if inner.size:
+            inner[:] = self._recoloured(pixels, inner_rows, inner_columns)
+        return canvas
+
+    def _recoloured(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        first = self.transforms[0]
+        return first.part(pixels, rows, columns) if isinstance(first, Recolour) else pixels[rows, columns]
+
+
+def _within(span: slice, length: int) -> slice:
+    """What of a span lies between 0 and `length`."""
+    return slice(min(max(span.start, 0), length), min(max(span.stop, 0), length))
+
+
+def _shifted(span: slice, origin: int) -> slice:
+    """The span, counted from an origin at or before it."""
+    return slice(span.start - origin, span.stop - origin)
 
 
 class Pad(Transform):
@@ -140,29 +165,6 @@ class Pad(Transform):
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return coords + np.array([self.left, self.top])
-
-
-class IoUCrop(Crop):
-    """A crop that says which of the boxes it keeps.
-
-    Args:
-        x0: left edge.
-        y0: upper edge.
-        w: width.
-        h: height.
-        orig_w: width of the image.
-        orig_h: height of the image.
-        inside: for each box, whether it is kept.
-    """
-
-    def __init__(self, x0: int, y0: int, w: int, h: int, orig_w: int, orig_h: int, inside: np.ndarray) -> None:
-        super().__init__(x0, y0, w, h, orig_w, orig_h)
-        self.inside = inside
-
-    def apply_box(self, box: np.ndarray) -> np.ndarray:
-        """Boxes in the crop, clipped to it; those that are dropped have no area."""
-        cut = np.clip(super().apply_box(box), 0, [self.w, self.h, self.w, self.h])
-        return np.where(self.inside[:, None], cut, 0.0)
 
 
 class DropSmallBoxes(Transform):

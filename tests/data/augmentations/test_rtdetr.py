@@ -4,17 +4,13 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from fvcore.transforms.transform import TransformList
 
 from repro.data.augmentations.geometry import Flip, Resize, ViewInput
+from repro.data.augmentations.iou_crop import IoUCrop
 from repro.data.augmentations.multi_scale import MultiScale
-from repro.data.augmentations.rtdetr import (
-    DropSmallBoxes,
-    IoUCrop,
-    Pad,
-    Recolour,
-    RTDETRAugmentation,
-    StretchResize,
-)
+from repro.data.augmentations.photometric import Recolour
+from repro.data.augmentations.rtdetr import DropSmallBoxes, Pad, RTDETRAugmentation, StretchResize
 
 BOXES = np.array([[10.0, 10, 60, 50], [70, 20, 90, 40]])
 
@@ -88,6 +84,18 @@ def test_crops_keep_a_box_with_the_overlap_that_was_drawn():
             low, high = np.array([crop.x0, crop.y0]), np.array([crop.x0 + crop.w, crop.y0 + crop.h])
             assert crop.inside.tolist() == ((low < centres) & (centres < high)).all(1).tolist() and crop.inside.any()
             assert 0.5 <= crop.w / crop.h <= 2 and crop.w >= 0.3 * 100 - 1 and crop.h >= 0.3 * 60 - 1
+
+
+def test_steps_together_are_the_steps_one_after_the_other():
+    """To the bit, on images of either memory layout; with and without each step, and where nothing is seen."""
+    layouts = image(), image().permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for seed in range(60):
+        fused = RTDETRAugmentation((64, 48)).get_transform(layouts[0], BOXES, np.random.default_rng(seed))
+        expected = TransformList(fused.transforms).apply_image(layouts[0])
+        assert all(torch.equal(fused.apply_image(each), expected) for each in layouts)
+    outside = [Pad(60, 100, 50, 50, 50, 50), IoUCrop(0, 0, 40, 30, 200, 160, np.zeros(2, bool)), Resize(30, 40, 64, 48)]
+    for crop in (outside[1], IoUCrop(155, 120, 40, 30, 200, 160, np.zeros(2, bool))):
+        assert not type(fused)([outside[0], crop, outside[2]]).apply_image(image()).any()
 
 
 def test_small_boxes_lose_their_area():

@@ -1,9 +1,10 @@
 """How many images a second one core prepares, against PIL with float32 as the DETR family's published code does.
 
-Prints a Markdown table: decoding alone, flip–resize–crop–resize at DETR's sizes, the whole mapper, and DETReg's crops.
-Rates are medians over interleaved rounds, since a busy neighbour disturbs a single one.
+Prints a Markdown table: decoding alone, training samples of the DETR family (flip–resize–crop–resize) and of RT-DETR
+(colours, zoom-out, IoU crop, flip, 640²), test images, and DETReg's crops. Rates are medians over interleaved rounds,
+since a busy neighbour disturbs a single one.
 
-    python benchmarks/perf/data_pipeline.py [--images FOLDER] [--rounds 5]
+    python benchmarks/perf/data.py [--images FOLDER] [--rounds 5]
 
 Without a folder it generates 640×480 JPEG files of about 60 kB.
 """
@@ -24,9 +25,11 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
+from torchvision.tv_tensors import BoundingBoxes, TVTensor
 
 from repro.data.augmentations.crops import CropViews
 from repro.data.augmentations.detr import DetrAugmentation, resized
+from repro.data.augmentations.rtdetr import RTDETRAugmentation
 from repro.data.images import read_image
 from repro.data.mapper import ImageReader, TrainMapper
 
@@ -70,6 +73,43 @@ def pil_float32(record: dict[str, Any], rng: np.random.Generator) -> torch.Tenso
     return functional.normalize(functional.to_dtype(functional.pil_to_tensor(image), scale=True), MEAN, STD)
 
 
+def torchvision_steps() -> list[torch.nn.Module]:
+    """RT-DETR's augmentation as the published code composes it, up to the resize."""
+    return [
+        v2.RandomPhotometricDistort(),
+        v2.RandomZoomOut(fill=0),
+        v2.RandomApply([v2.RandomIoUCrop()], 0.8),
+        v2.SanitizeBoundingBoxes(min_size=1),
+        v2.RandomHorizontalFlip(),
+        v2.Resize((640, 640)),
+        v2.SanitizeBoundingBoxes(min_size=1),
+    ]
+
+
+def strong(image: Any, record: dict[str, Any], rng: np.random.Generator, steps: v2.Compose) -> Any:
+    """An image (PIL or tensor) and its objects through torchvision's transforms."""
+    torch.manual_seed(int(rng.integers(2**31)))
+    boxes = torch.tensor([entry["bbox"] for entry in record["annotations"]])
+    size = record["height"], record["width"]
+    target: dict[str, TVTensor] = {"boxes": BoundingBoxes(boxes, format="XYXY", canvas_size=size)}
+    return steps(image, target | {"labels": torch.zeros(len(boxes), dtype=torch.int64)})
+
+
+def strong_contenders() -> list[tuple[str, Work]]:
+    """RT-DETR's samples three ways."""
+    reader = ImageReader()
+    on_pil = v2.Compose([*torchvision_steps(), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+    on_tensor = v2.Compose(torchvision_steps())
+    return [
+        (
+            "PIL, torchvision",
+            lambda record, rng: strong(Image.open(record["file_name"]).convert("RGB"), record, rng, on_pil),
+        ),
+        ("torchvision on uint8", lambda record, rng: strong(reader(record), record, rng, on_tensor)),
+        ("ours, uint8", TrainMapper(RTDETRAugmentation())),
+    ]
+
+
 def pil_crops(record: dict[str, Any], boxes: np.ndarray) -> torch.Tensor:
     """Thirty crops with PIL and torchvision's transforms, one by one."""
     image = Image.open(record["file_name"]).convert("RGB")
@@ -96,6 +136,7 @@ def contenders() -> list[tuple[str, str, Work]]:
         ("train sample", "PIL, float32", pil_float32),
         ("train sample", "ours, uint8, with boxes", mapper),
         ("train sample", "ours, images kept in memory", cached),
+        *(("RT-DETR sample, 640²", name, work) for name, work in strong_contenders()),
         ("test image, 800", "PIL, float32", lambda record, rng: pil_resized(record, *evaluation)),
         ("test image, 800", "ours, uint8", lambda record, rng: our_resized(reader(record), *evaluation)),
         ("30 crops of 128", "PIL, torchvision, float32", lambda record, rng: pil_crops(record, boxes)),
