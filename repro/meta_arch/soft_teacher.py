@@ -41,6 +41,8 @@ class SoftTeacher(nn.Module):
         method: losses of unlabelled images.
         momentum: share of the teacher that is kept before step t = 0, 1, …; 0 at the first.
         unsupervised_weight: of the method's losses, alpha of Eq. 1; a number, or a function of the step.
+        burn_in: steps at the start that leave unlabelled images out. Ours, 0 in the paper: a short run cannot afford
+            a teacher that calls everything background until it is sure of something.
         buffers: what becomes of the teacher's buffers, see `repro.layers.ema.move`. Released: ``keep``.
         inference_on: who answers in inference, ``student`` or ``teacher``.
         teacher_mode: ``eval``, or ``train``: then the layers within the teacher, such as batch norm and stochastic
@@ -56,6 +58,7 @@ class SoftTeacher(nn.Module):
         method: Method,
         momentum: Momentum | None = None,
         unsupervised_weight: float | Callable[[int], float] = 4.0,
+        burn_in: int = 0,
         buffers: str = "copy",
         inference_on: str = "student",
         teacher_mode: str = "eval",
@@ -68,7 +71,7 @@ class SoftTeacher(nn.Module):
         weight = unsupervised_weight
         self.unsupervised_weight = weight if callable(weight) else Constant(weight)
         self.inference_on, self.teacher_mode = inference_on, teacher_mode
-        self.iteration = 0
+        self.burn_in, self.iteration = burn_in, 0
         self.train(self.training)
 
     def train(self, mode: bool = True) -> SoftTeacher:
@@ -115,7 +118,7 @@ class SoftTeacher(nn.Module):
         unlabelled = [sample for sample in inputs if is_unlabelled(sample)]
         with event_storage():
             losses = dict(self.student(labelled)) if labelled else {}
-            if unlabelled:
+            if unlabelled and self.iteration >= self.burn_in:
                 weight = self.unsupervised_weight(self.iteration)
                 found = self.method(self.student, self.teacher, unlabelled)
                 losses |= {f"{name}_unsup": weight * value for name, value in found.items()}

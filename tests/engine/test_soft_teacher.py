@@ -1,19 +1,23 @@
 """Training a student and its teacher: interrupted or not, the same weights of both."""
 
+import gzip
 import itertools
+import json
 
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from fvcore.common.param_scheduler import ConstantParamScheduler
 
-from repro.engine import train
+from repro.engine import checkpoint, evaluate, hooks, stage, train
 from repro.engine.detector import seed_everything
 from repro.engine.optimizer import sgd
 from repro.layers.ema import Rising
 from repro.meta_arch.semi.two_stage import TwoStage
 from repro.meta_arch.soft_teacher import example
 from repro.modeling.pseudo_boxes import ByVariance
+
+from .conftest import Bench, record_of
 
 SETTINGS = {"clip_norm": None, "amp": False, "ema": None, "checkpoint_period": 2, "log_period": 1}
 
@@ -97,3 +101,63 @@ def test_the_teacher_is_moved_before_each_step_by_what_the_last_one_left(tmp_pat
         torch.testing.assert_close(teacher, expected)
     assert not torch.equal(seen[1][0], seen[0][0])
     torch.testing.assert_close(final.weights["teacher.backbone.fpn_output2.weight"], expected)  # none after the last
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory, datasets_root):
+    return Bench(tmp_path_factory.mktemp("encoder"), datasets_root).run("encoder", recipe="common/encoder_msra_r50.py")
+
+
+SURE = {  # what the teacher of a smoke run reaches
+    "model.method.score_threshold": 0.1,
+    "model.method.rpn_threshold": 0.1,
+    "model.method.cls_threshold": 0.1,
+    "model.method.regression.threshold": 1.0,
+}
+
+
+def training(bench, encoder, name):
+    settings = {**SURE, "train.iterations": 4, "train.checkpoint_period": 1}
+    own = Bench(encoder.output_root.parent, bench.datasets)
+    work = own.work("train", [encoder], recipe="soft_teacher/soft_teacher_coco_percent.py", settings=settings)
+    return own.elsewhere(work, name)
+
+
+def test_a_stage_that_was_killed_ends_with_the_same_student_and_teacher(bench, encoder, monkeypatch):
+    """Both iterators, the jitter's and the samplers' random numbers go on where they were."""
+    whole, parts = training(bench, encoder, "whole"), training(bench, encoder, "parts")
+    stage.run(whole)
+    with monkeypatch.context() as patch:
+        real = hooks.ModelStep.before_step
+
+        def killed(self):
+            if self.trainer.iter == 2:
+                raise Killed
+            real(self)
+
+        patch.setattr(hooks.ModelStep, "before_step", killed)
+        with pytest.raises(Killed):
+            stage.run(parts)
+    assert checkpoint.latest(parts.output)["iteration"] == 2
+    stage.run(parts)
+    assert record_of(parts).metrics == record_of(whole).metrics
+    assert record_of(parts).checkpoint["sha256"] == record_of(whole).checkpoint["sha256"]
+    assert record_of(whole).metrics["last.loss_cls_unsup"] > 0
+
+
+def test_student_and_teacher_are_scored_at_two_thresholds_off_one_training(bench, encoder):
+    own = Bench(encoder.output_root.parent, bench.datasets)
+    settings = {**SURE, "train.iterations": 2}
+    trained = own.run("train", [encoder], recipe="soft_teacher/soft_teacher_coco_percent.py", settings=settings, seed=2)
+    threshold = "inference.detector.roi_heads.box_predictor.test_score_thresh"
+    found = {}
+    for part, least in itertools.product(("student", "teacher"), (0.001, 0.5)):
+        recipe = "soft_teacher/evaluate_coco_val2017.py"
+        settings = {"inference.inference_on": part, threshold: least}
+        work = own.elsewhere(own.work("evaluate", [trained], recipe=recipe, settings=settings), f"{part}-{least}")
+        stage.run(work)
+        assert 0 <= record_of(work).metrics["coco_box.AP"] <= 100
+        found[part, least] = json.loads(gzip.decompress((work.output / evaluate.DETECTIONS).read_bytes()))
+    lowest = {case: min((entry["score"] for entry in entries), default=1.0) for case, entries in found.items()}
+    assert all(lowest[part, 0.001] < 0.5 < lowest[part, 0.5] for part in ("student", "teacher"))
+    assert found["student", 0.001] != found["teacher", 0.001]

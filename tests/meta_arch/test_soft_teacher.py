@@ -110,6 +110,10 @@ def test_losses_are_weighted_and_named_by_where_they_come_from():
     losses = model([{"weak": 0}, {"image": 0}, {"weak": 0}])
     assert {name: value.item() for name, value in losses.items()} == {"loss": 5, "loss_unsup": 3 * 2 * 1}
     assert set(model([{"image": 0}])) == {"loss"} and set(model([{"weak": 0}])) == {"loss_unsup"}
+    late = toy(burn_in=2)
+    for step, names in enumerate([{"loss"}, {"loss"}, {"loss", "loss_unsup"}]):
+        late.before_step(step)
+        assert set(late([{"weak": 0}, {"image": 0}])) == names
     falling = toy(unsupervised_weight=lambda step: 10.0 - step)
     falling.before_step(4)
     assert falling([{"weak": 0}])["loss_unsup"].item() == pytest.approx(6)

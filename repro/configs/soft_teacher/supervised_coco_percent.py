@@ -5,19 +5,17 @@ Expect 10.0, 20.92 and 26.94 AP with 1, 5 and 10 % of the labels.
 
 from repro.configs.scales import combine
 
-from ..common.coco import labelled as data
-from ..common.coco import scales as data_scales
 from ..common.faster_rcnn_r50_fpn import model
 from ..common.faster_rcnn_r50_fpn import scales as model_scales
 from ..common.run import run
 from ..common.run import scales as run_scales
+from ..common.semi import labelled as data
+from ..common.semi import scales as data_scales
 from ..common.sgd import optimizer, train
 from ..common.sgd import scales as optimizer_scales
 
 init = {"encoder": {"into": {"backbone.bottom_up": []}}}
 
 data.percent = 1  # columns of the table set this
-data.mapper.channels = "BGR"
-data.total_batch_size = 8
 
-scales = combine(run_scales, optimizer_scales, model_scales, data_scales, {"smoke": {"data.percent": 25}})
+scales = combine(run_scales, optimizer_scales, model_scales, data_scales)
