@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
@@ -40,7 +41,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     recipe = config.resolve("soft_teacher/soft_teacher_coco_percent.py", {}, args.scale).recipe
+    recipe["model"]["burn_in"] = 0
     model = config.build(recipe["model"]).train()
+    calibrate(model.student, SIZES[args.scale])
     model.before_step(0)
     find_objects(model, args.objects)
     labelled, unlabelled = samples(SIZES[args.scale], args.images, args.objects)
@@ -61,6 +64,22 @@ def main() -> None:
     whole = sum(spent.values())
     for name, value in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"{name:36} {1e3 * value:9.1f} ms {100 * value / whole:5.1f} %")
+
+
+@torch.no_grad()
+def calibrate(detector: nn.Module, size: tuple[int, int]) -> None:
+    """Give frozen batch norm the statistics of noise; else features explode, and with them all proposals but a few."""
+
+    def measure(norm: FrozenBatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    norms = [module for module in detector.modules() if isinstance(module, FrozenBatchNorm2d)]
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    detector.backbone(255 * torch.rand(1, 3, size[0] // 32 * 32, size[1] // 32 * 32) - 110)
+    for handle in handles:
+        handle.remove()
 
 
 def find_objects(model: nn.Module, count: int) -> None:
