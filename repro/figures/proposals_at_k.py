@@ -103,15 +103,21 @@ def matches(boxes: np.ndarray, truth: np.ndarray, crowds: np.ndarray, iou: float
     """
     right, on_crowd = np.zeros(len(boxes), dtype=bool), np.zeros(len(boxes), dtype=bool)
     if len(boxes) and len(truth):
-        overlaps = mask.iou(_xywh(boxes), _xywh(truth), [0] * len(truth))
-        for rank in np.flatnonzero(overlaps.max(1) >= iou):
-            best = int(overlaps[rank].argmax())
-            if overlaps[rank, best] >= iou:
+        free = overlaps(boxes, truth)
+        for rank in np.flatnonzero(free.max(1) >= iou):
+            best = int(free[rank].argmax())
+            if free[rank, best] >= iou:
                 right[rank] = True
-                overlaps[:, best] = -1  # taken
+                free[:, best] = -1  # taken
     if len(boxes) and len(crowds):
         on_crowd = ~right & (mask.iou(_xywh(boxes), _xywh(crowds), [1] * len(crowds)).max(1) >= iou)
     return right, on_crowd
+
+
+def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the IoU of each of N boxes with each of T objects, xyxy, as [N, T]; neither may be empty."""
+    ious: np.ndarray = mask.iou(_xywh(boxes), _xywh(truth), [0] * len(truth))
+    return ious
 
 
 def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from repro import figures
-from repro.engine import checkpoint, config, stage
+from repro.data import splits
+from repro.engine import checkpoint, config, inputs, stage
 from repro.harness import plan as planning
 from repro.harness import record, table
 from repro.harness.plan import Stage
@@ -34,6 +35,11 @@ PRETRAIN = """\
 """
 FINETUNE = "  finetune: {config: detreg/finetune_coco_percent.py, data.percent: 100}\n"
 EVALUATE = "  evaluate: {config: common/evaluate_coco_val2017.py}\n"
+TRAIN = """\
+  encoder: {config: common/encoder_msra_r50.py, seeds: [0]}
+  train: {config: soft_teacher/soft_teacher_coco_percent.py}
+  evaluate: {config: soft_teacher/evaluate_coco_val2017.py}
+"""
 ONE = "columns: {all: {}}\nrows: {Ours: {}}\n"
 TWO = "columns: {all: {}}\nrows:\n  Plain: {skip: [propose, pretrain]}\n  Ours: {skip: [finetune]}\n"
 SHARES = "columns: {'25': {finetune: {data.percent: 25}}, '50': {finetune: {data.percent: 50}}}\n"
@@ -86,10 +92,13 @@ class Lab:
             output.mkdir(parents=True, exist_ok=True)
             torch.manual_seed(one.seed)
             model = config.build(one.recipe["model"])
-            for layer in getattr(model, "detector", model).bbox_embed if one.kind != "encoder" else ():
+            for layer in getattr(getattr(model, "detector", model), "bbox_embed", ()):
                 torch.nn.init.normal_(layer.layers[-1].weight, std=0.3)  # else all boxes are what they start as
+            if hasattr(model, "teacher"):
+                torch.nn.init.normal_(model.teacher.roi_heads.box_predictor.cls_score.weight, std=3)  # it is sure
             weights = checkpoint.save({"model": model.state_dict()}, output / checkpoint.FINAL)
             (output / "stage.json").write_text(json.dumps({"kind": one.kind, "recipe": one.recipe}))
+            splits.save(output / inputs.FILES["images"], [1, 2, 3, 4])
         work = Work(
             stage=one, output_root=self.output, records=self.records, code={"commit": "abcdef012", "dirty": False}
         )
@@ -116,7 +125,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         made.declare(6, "{kind: slots, slots: 5}", "stages:\n" + PRETRAIN + FINETUNE + EVALUATE + TWO)
         made.declare(7, "{kind: boxes, k: 30, images: 3}", "stages:\n" + PROPOSE + ONE)
         made.declare(8, "{kind: boxes, k: objects, images: 2, truth: true}", "stages:\n" + PRETRAIN + EVALUATE + ONE)
-        for number in range(3, 9):
+        made.declare(11, "{kind: pseudo_boxes, chosen: 0.9}", "stages:\n" + TRAIN + ONE)
+        for number in (*range(3, 9), 11):
             made.finish(f"toy/figure{number}", [10.0, 11.0, 20.0, 21.0, 12.0, 13.5, 20.0, 21.0])
         return made
 

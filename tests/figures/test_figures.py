@@ -18,7 +18,15 @@ from repro.figures import _paper
 from repro.harness import places, table
 from repro.harness.table_file import drawings
 
-WIDTHS = {3: _paper.COLUMN, 4: _paper.PAGE, 5: _paper.COLUMN, 6: _paper.PAGE, 7: _paper.PAGE, 8: _paper.PAGE}
+WIDTHS = {
+    3: _paper.COLUMN,
+    4: _paper.PAGE,
+    5: _paper.COLUMN,
+    6: _paper.PAGE,
+    7: _paper.PAGE,
+    8: _paper.PAGE,
+    11: _paper.PAGE,
+}
 
 
 def call(*arguments: str) -> Any:
@@ -32,7 +40,7 @@ def call(*arguments: str) -> Any:
 
 def test_every_kind_is_drawn_here() -> None:
     """So that a new kind gets a figure in this folder's fixture."""
-    assert drawings() == ["boxes", "gain", "proposals_at_k", "saliency", "slots"]
+    assert drawings() == ["boxes", "gain", "proposals_at_k", "pseudo_boxes", "saliency", "slots"]
 
 
 @pytest.mark.parametrize("number", WIDTHS)
