@@ -324,6 +324,7 @@ UNPRICED = {  # minutes of a CPU, and what nobody has measured
     "soft_teacher/evaluate_coco_val2017_mask.py",
     "soft_teacher/evaluate_coco_val2017_mask_multi_scale.py",
     "soft_teacher/htc_swin_l.py",  # whose authors told no time
+    "soft_teacher/pretrain_objects365_htc_swin_l.py",
     "soft_teacher/soft_teacher_htc_swin_l.py",
 }
 

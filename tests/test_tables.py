@@ -10,7 +10,7 @@ from repro.harness import diff, launch, places, record, table
 from repro.harness import plan as planning
 from repro.harness.cluster import Cluster
 
-PAPERS = ("detreg", "rtdetr")
+PAPERS = ("detreg", "rtdetr", "soft_teacher")
 DECLARED = [name for name in table.names(places.project_root() / "benchmarks") if name.partition("/")[0] in PAPERS]
 NAMES = [name for name in DECLARED if "figure" not in name]
 

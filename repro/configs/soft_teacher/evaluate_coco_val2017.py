@@ -4,8 +4,13 @@ The printed numbers do not say whose they are. Released code tests the student, 
 evaluate both, each at both thresholds.
 """
 
+from detectron2.config import LazyCall as L
+
+from repro.data.augmentations.soft_teacher import KeepRatioResize
+
 from ..common.evaluate_coco_val2017 import data, evaluators, run, scales
 
+data.mapper.augmentation = L(KeepRatioResize)(short_edge=800, max_size=1333)  # as in training, without antialias
 data.mapper.channels = "BGR"
 inference = dict(  # laid over the detector's recipe
     inference_on="student",
