@@ -5,7 +5,7 @@ here are what such a file becomes once `repro.harness.table_file` has read and c
 with its row's and its column's settings laid over them.
 
 A figure, ``<paper>/figure<N>``, is a table that is drawn: its cells are what it is drawn from. ``<paper>/text`` holds
-numbers that stand in a paper's text only.
+numbers that stand in a paper's text only, ``<paper>/ours_<name>`` asks what a paper leaves open.
 """
 
 from __future__ import annotations
@@ -331,7 +331,7 @@ def load(path_or_name: str | Path, root: Path | None = None) -> Table:
 
 
 def names(root: Path | None = None) -> list[str]:
-    """Return all names, opening no file: ``<paper>/table<N>``, ``figure<N>`` and ``text``, then ``examples/<name>``."""
+    """Return all names, opening no file: a paper's `table<N>`, `figure<N>`, `text`, `ours…`; then `examples/<name>`."""
     root = root or places.benchmarks()
     found = [path for start in _STARTS for path in root.glob(f"*/{start}*.yaml")]
     papers = [path for path in found if path.parent.name != "examples"]
@@ -375,7 +375,7 @@ def _named(items: Mapping[str, Item], id: str, complaint: str) -> Item:
     return items[id]
 
 
-_STARTS = ("table", "figure", "text")
+_STARTS = ("table", "figure", "text", "ours")
 """What the files of a paper are called, in the order in which they are listed."""
 
 

@@ -154,6 +154,8 @@ class _Reader:
 
     def declare(self, name: str, value: Any) -> StageSpec:
         at, where = ("stages", name), f"stage {name}"
+        if name in (*RowPart.model_fields, *ColumnPart.model_fields):
+            self.fault(at, where, f"rows and columns have a key {name}, so a stage cannot be called that")
         own = self.setting(value, at, where)
         kind = own.get("kind", name)
         if "kind" not in own:

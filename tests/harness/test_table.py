@@ -349,6 +349,11 @@ def test_a_row_written_twice_is_not_lost_in_silence(read: Read) -> None:
     assert "line 18: rows.Base is written twice, first in line 17" in message
 
 
+def test_a_stage_cannot_have_the_name_of_a_key_of_rows(read: Read) -> None:
+    message = faults(read, ("stages:\n", "stages:\n  label: {kind: train, config: common/later.py}\n"))
+    assert "stage label: rows and columns have a key label, so a stage cannot be called that" in message
+
+
 def test_digest_follows_what_matters_to_a_plan(read: Read) -> None:
     base = read().digest
     for old, new in (
@@ -413,7 +418,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_are_those_of_the_files_in_the_order_of_numbers(folder: Path) -> None:
-    for name in ("text", "figure12", "figure3"):
+    for name in ("ours_variants", "text", "figure12", "figure3"):
         (folder / "adept" / f"{name}.yaml").write_text("")
     assert table.names(folder) == [
         "adept/table2",
@@ -421,6 +426,7 @@ def test_names_are_those_of_the_files_in_the_order_of_numbers(folder: Path) -> N
         "adept/figure3",
         "adept/figure12",
         "adept/text",
+        "adept/ours_variants",
         "detreg/table5",
         "detreg/table10",
         "examples/bccd",
