@@ -488,7 +488,9 @@ def test_soft_teachers_tables_print_the_same_of_the_same_training_and_run_it_onc
     printed = [[number.text for number in soft_teacher(table).row(row).paper.values()] for table, row in same]
     shortest = min(map(len, printed))  # Table 1 has test-dev2017 too
     assert all(one[:shortest] == printed[0][:shortest] for one in printed)
-    for scale in SCALES:
+    runnable = {any(row == one for one, _ in soft_teacher(table).runnable_cells()) for table, row in same}
+    assert len(runnable) == 1
+    for scale in SCALES if runnable == {True} else ():
         assert len({ends(f"soft_teacher/table{table}", row, scale) for table, row in same}) == 1
 
 

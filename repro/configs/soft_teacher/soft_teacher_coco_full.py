@@ -20,8 +20,4 @@ train.epochs = 720  # in units of 1,000 steps
 train.lr_drops = [480, 640]
 train.iterations = 720_000
 
-scales = combine(
-    percent_scales,
-    full_scales,
-    {"small": {"data.total_batch_size": 16}, "smoke": {"data.total_batch_size": 8}},  # whole shares
-)
+scales = combine(percent_scales, full_scales)

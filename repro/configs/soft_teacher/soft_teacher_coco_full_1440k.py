@@ -12,4 +12,4 @@ train.epochs = 1440  # in units of 1,000 steps
 train.lr_drops = [960, 1280]
 train.iterations = 1_440_000
 
-scales = combine(short_scales, {"small": {"train.iterations": 4000}, "tiny": {"train.iterations": 1200}})
+scales = combine(short_scales, {"small": {"train.iterations": 2800}, "tiny": {"train.iterations": 1200}})

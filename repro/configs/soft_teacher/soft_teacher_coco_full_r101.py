@@ -13,7 +13,7 @@ train.iterations = 1_080_000
 scales = combine(
     r50_scales,
     {
-        "small": {"model.detector.backbone.bottom_up.depth": 34, "train.iterations": 3000},
+        "small": {"model.detector.backbone.bottom_up.depth": 34, "train.iterations": 2100},
         "tiny": {"train.iterations": 900},
     },
 )

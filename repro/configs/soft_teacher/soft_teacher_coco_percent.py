@@ -19,4 +19,24 @@ init = {"encoder": {"into": {"student.backbone.bottom_up": []}}}  # the teacher 
 
 data.percent = 1  # columns of the table set this
 
-scales = combine(run_scales, optimizer_scales, model_scales, semi_scales)
+# Ours: few steps, in which unlabelled images would teach nothing but background until the teacher is sure of something;
+# so labels teach alone at first, there are as many of either kind, and the unlabelled ones weigh less.
+scales = combine(
+    run_scales,
+    optimizer_scales,
+    model_scales,
+    semi_scales,
+    {
+        "small": {
+            "data.ratio": [1, 1],
+            "data.share_size": 4,
+            "data.total_batch_size": 8,
+            "model.unsupervised_weight.value": 1.0,
+            "model.unsupervised_weight.start": 900,
+            "train.iterations": 1400,
+            "train.warmup_iterations": 100,
+        },
+        "tiny": {"model.unsupervised_weight.start": 380, "train.iterations": 600},
+        "smoke": {"data.total_batch_size": 4, "model.unsupervised_weight.start": 0, "train.iterations": 2},
+    },
+)

@@ -18,4 +18,15 @@ init = {"encoder": {"into": {"backbone.bottom_up": []}}}
 
 data.percent = 1  # columns of the table set this
 
-scales = combine(run_scales, optimizer_scales, model_scales, data_scales)
+# Ours: as many labelled images in a step as a Soft Teacher sees there.
+scales = combine(
+    run_scales,
+    optimizer_scales,
+    model_scales,
+    data_scales,
+    {
+        "small": {"data.total_batch_size": 4, "train.iterations": 1400, "train.warmup_iterations": 100},
+        "tiny": {"train.iterations": 600},
+        "smoke": {"data.total_batch_size": 2, "train.iterations": 2},
+    },
+)
