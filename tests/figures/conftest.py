@@ -95,7 +95,7 @@ class Lab:
             for layer in getattr(getattr(model, "detector", model), "bbox_embed", ()):
                 torch.nn.init.normal_(layer.layers[-1].weight, std=0.3)  # else all boxes are what they start as
             if hasattr(model, "teacher"):
-                torch.nn.init.normal_(model.teacher.roi_heads.box_predictor.cls_score.weight, std=3)  # it is sure
+                torch.nn.init.normal_(model.teacher.roi_heads.box_predictor.cls_score.weight, std=0.5)  # it is sure
             weights = checkpoint.save({"model": model.state_dict()}, output / checkpoint.FINAL)
             (output / "stage.json").write_text(json.dumps({"kind": one.kind, "recipe": one.recipe}))
             splits.save(output / inputs.FILES["images"], [1, 2, 3, 4])
@@ -125,8 +125,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         made.declare(6, "{kind: slots, slots: 5}", "stages:\n" + PRETRAIN + FINETUNE + EVALUATE + TWO)
         made.declare(7, "{kind: boxes, k: 30, images: 3}", "stages:\n" + PROPOSE + ONE)
         made.declare(8, "{kind: boxes, k: objects, images: 2, truth: true}", "stages:\n" + PRETRAIN + EVALUATE + ONE)
-        made.declare(11, "{kind: pseudo_boxes, chosen: 0.9}", "stages:\n" + TRAIN + ONE)
-        for number in (*range(3, 9), 11):
+        made.declare(12, "{kind: pseudo_boxes, chosen: 0.9}", "stages:\n" + TRAIN + ONE)
+        for number in (*range(3, 9), 12):
             made.finish(f"toy/figure{number}", [10.0, 11.0, 20.0, 21.0, 12.0, 13.5, 20.0, 21.0])
         return made
 

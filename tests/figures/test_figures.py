@@ -25,7 +25,7 @@ WIDTHS = {
     6: _paper.PAGE,
     7: _paper.PAGE,
     8: _paper.PAGE,
-    11: _paper.PAGE,
+    12: _paper.PAGE,
 }
 
 

@@ -69,14 +69,14 @@ def test_an_image_without_objects_or_boxes() -> None:
 
 
 def test_what_the_training_saw_with_labels_is_left_out(lab: Any) -> None:
-    (source,) = lab.sources("toy/figure11")
+    (source,) = lab.sources("toy/figure12")
     assert [image["image_id"] for image in unlabelled(source)] == list(range(5, 17))
     assert any(image["annotations"] for image in unlabelled(source))
 
 
 def test_boxes_are_the_teachers_in_pixels_of_the_file(lab: Any) -> None:
     """Beside a plain inference of the teacher, which differs in nothing but the number of its proposals."""
-    (source,) = lab.sources("toy/figure11")
+    (source,) = lab.sources("toy/figure12")
     image = unlabelled(source)[0]
     boxes = finder(source, 0.05)(image)
     model = source.model()
@@ -93,7 +93,7 @@ def test_boxes_are_the_teachers_in_pixels_of_the_file(lab: Any) -> None:
 
 
 def test_numbers_are_of_all_unlabelled_images_and_the_same_again(lab: Any) -> None:
-    one, other = (lab.drawing("toy/figure11").gather(lab.sources("toy/figure11")) for _ in range(2))
+    one, other = (lab.drawing("toy/figure12").gather(lab.sources("toy/figure12")) for _ in range(2))
     assert one.rows == other.rows
     assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
     kept = [row["kept"] for row in one.rows]
@@ -101,7 +101,7 @@ def test_numbers_are_of_all_unlabelled_images_and_the_same_again(lab: Any) -> No
     assert {row["objects"] for row in one.rows} == {
         sum(
             not entry["iscrowd"]
-            for image in unlabelled(lab.sources("toy/figure11")[0])
+            for image in unlabelled(lab.sources("toy/figure12")[0])
             for entry in image["annotations"]
         )
     }
