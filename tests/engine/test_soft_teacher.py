@@ -18,6 +18,7 @@ from repro.meta_arch.soft_teacher import example
 from repro.modeling.pseudo_boxes import ByVariance
 
 from .conftest import Bench, record_of
+from .test_distributed import run_with_two
 
 SETTINGS = {"clip_norm": None, "amp": False, "ema": None, "checkpoint_period": 2, "log_period": 1}
 
@@ -161,3 +162,17 @@ def test_student_and_teacher_are_scored_at_two_thresholds_off_one_training(bench
     lowest = {case: min((entry["score"] for entry in entries), default=1.0) for case, entries in found.items()}
     assert all(lowest[part, 0.001] < 0.5 < lowest[part, 0.5] for part in ("student", "teacher"))
     assert found["student", 0.001] != found["teacher", 0.001]
+
+
+def test_two_processes_train_one_student(bench, encoder):
+    """Every process has images of both kinds after the burn-in, and only labelled losses before it."""
+    own = Bench(encoder.output_root.parent, bench.datasets)
+    settings = {**SURE, "train.iterations": 3, "data.total_batch_size": 10, "model.burn_in": 1}
+    recipe = "soft_teacher/soft_teacher_coco_percent.py"
+    work = own.elsewhere(own.work("train", [encoder], recipe=recipe, settings=settings), "two")
+    run_with_two([work])
+    record = record_of(work)
+    assert record.hardware["processes"] == 2
+    assert record.metrics["last.loss_cls_unsup"] > 0 and record.metrics["last.loss_cls"] > 0
+    first, *rest = [json.loads(line) for line in (work.output / "metrics.json").read_text().splitlines()]
+    assert "loss_cls_unsup" not in first and all("loss_cls_unsup" in line for line in rest)
