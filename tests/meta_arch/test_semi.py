@@ -8,6 +8,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from repro.meta_arch import deformable_detr, retinanet, rtdetr
+from repro.meta_arch.semi import one_stage as one_stage_module
 from repro.meta_arch.semi.hard_labels import HardLabels
 from repro.meta_arch.semi.one_stage import OneStage, predict
 from repro.meta_arch.soft_teacher import SoftTeacher
@@ -132,6 +133,21 @@ def learn(model, inputs, steps):
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+
+
+def test_anchors_are_looked_up_from_the_students_view_in_the_teachers(monkeypatch, unlabelled):
+    ways, real = [], one_stage_module.counterparts
+
+    def watched(source, target, way):
+        ways.append((source.cells[0], target.cells[0], way))
+        return real(source, target, way)
+
+    monkeypatch.setattr(one_stage_module, "counterparts", watched)
+    one_stage([unlabelled(0)], "BG-T")
+    ((source, target, way),) = ways
+    assert (source, target) == ((12, 16), (12, 16))  # 80 × 112 and 96 × 128, padded to whole strides of 32
+    corner = way @ torch.tensor([112.0, 80, 1], dtype=torch.float64)  # the strong view's, mirrored
+    torch.testing.assert_close(corner, torch.tensor([0.0, 96, 1], dtype=torch.float64))
 
 
 @pytest.mark.slow
