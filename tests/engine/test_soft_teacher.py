@@ -167,7 +167,7 @@ def test_student_and_teacher_are_scored_at_two_thresholds_off_one_training(bench
 def test_two_processes_train_one_student(bench, encoder):
     """Every process has images of both kinds after the burn-in, and only labelled losses before it."""
     own = Bench(encoder.output_root.parent, bench.datasets)
-    settings = {**SURE, "train.iterations": 3, "data.total_batch_size": 10, "model.burn_in": 1}
+    settings = {**SURE, "train.iterations": 3, "data.total_batch_size": 8, "data.share_size": 4, "model.burn_in": 1}
     recipe = "soft_teacher/soft_teacher_coco_percent.py"
     work = own.elsewhere(own.work("train", [encoder], recipe=recipe, settings=settings), "two")
     run_with_two([work])
