@@ -7,7 +7,7 @@ goes over by its four corners, of which the axis-aligned hull is taken: rotation
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 
@@ -28,3 +28,16 @@ def project_boxes(
     hull = torch.cat([moved.amin(1), moved.amax(1)], dim=1)
     height, width = size
     return torch.minimum(hull.clamp(min=0), hull.new_tensor([width, height, width, height]))
+
+
+def warp(
+    planes: Bool[Tensor, "P H W"], matrix: Float64[Tensor, "3 3"], size: tuple[int, int]
+) -> Bool[Tensor, "P _h _w"]:
+    """Masks in the other view, of ``size`` (height, width), by the nearest pixel; false beside their own view."""
+    height, width = size
+    back = torch.linalg.inv(matrix).to(planes.device, torch.float32)
+    y, x = torch.meshgrid(*(torch.arange(side, device=planes.device) + 0.5 for side in (height, width)), indexing="ij")
+    source = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ back.T
+    column, row = (source[..., :2] / source[..., 2:]).floor().long().unbind(-1)
+    inside = (column >= 0) & (column < planes.shape[2]) & (row >= 0) & (row < planes.shape[1])
+    return planes[:, row.clamp(0, planes.shape[1] - 1), column.clamp(0, planes.shape[2] - 1)] & inside
