@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from detectron2.evaluation.evaluator import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.utils import comm
+from torch import nn
 
 from repro.data import datasets
 from repro.data.loader import test_loader
@@ -67,6 +68,9 @@ def _detector(
     """Results of a trained detector, and the number of batches."""
     model = build(detector(parent, work.stage.recipe))
     model.load_state_dict(parent.weights())
+    only_class = work.stage.recipe.get("detector", {}).get("only_class")
+    if only_class is not None:
+        rank_by(model, only_class)
     if "testing" in work.stage.recipe:
         model = build(work.stage.recipe["testing"], model)
     loader = test_batches(work.stage.recipe["data"], inputs.sound(work))
@@ -90,6 +94,21 @@ def laid_over(model: Mapping[str, Any], recipe: Mapping[str, Any], name: str) ->
     if faults:
         raise StageError(f"The evaluation's section inference does not fit: {'; '.join(faults)}")
     return changed
+
+
+def rank_by(model: nn.Module, only_class: int) -> None:
+    """Have a detector rank what it finds by the score of one class alone.
+
+    Raises:
+        StageError: it cannot, or has no such class.
+    """
+    able = [module for module in model.modules() if hasattr(module, "only_class")]
+    if not able:
+        raise StageError(f"The recipe sets detector.only_class, but a {type(model).__name__} ranks by all its classes")
+    for module in able:
+        if not 0 <= only_class < module.num_classes:
+            raise StageError(f"The recipe sets detector.only_class to {only_class}; there are {module.num_classes}")
+        module.only_class = only_class
 
 
 def _proposals(

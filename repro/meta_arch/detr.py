@@ -57,7 +57,13 @@ class DETR(nn.Module):
         pixel_std: RGB standard deviation.
         aux_loss: train the layers before the last too.
         test_topk: most detections of an image.
+
+    Attributes:
+        only_class: in inference, rank every query by the score of this class and leave the others out; None, as the
+            detector was published (`select`). What was pretrained on one class has an objectness, and nothing else.
     """
+
+    only_class: int | None = None
 
     def __init__(
         self,
@@ -178,7 +184,7 @@ class DETR(nn.Module):
         self, logits: Float[Tensor, "Q K"], boxes_cxcywh_rel: Float[Tensor, "Q 4"], image_size: tuple[int, int]
     ) -> Instances:
         """What :meth:`select` keeps; boxes xyxy in pixels of an image of ``image_size`` (height, width)."""
-        scores, query, label = self.select(logits.float())
+        scores, query, label = (self.select if self.only_class is None else self.select_one)(logits.float())
         height, width = image_size
         scale = boxes_cxcywh_rel.new_tensor([width, height, width, height])
         result = Instances((height, width))
@@ -194,6 +200,16 @@ class DETR(nn.Module):
         best, label = logits.softmax(-1)[..., :-1].max(-1)
         scores, query = best.topk(min(self.test_topk, best.shape[-1]))
         return scores, query, label.gather(-1, query)
+
+    def select_one(
+        self, logits: Float[Tensor, "Q K"]
+    ) -> tuple[Float[Tensor, " N"], Int64[Tensor, " N"], Int64[Tensor, " N"]]:
+        """Scores, queries and classes like :meth:`select`: the queries by the logit of ``only_class``.
+
+        Of DETR's softmax too the logit counts, as where DETReg's authors score; another class may be likelier.
+        """
+        best, query = logits[:, self.only_class].topk(min(self.test_topk, len(logits)))
+        return best.sigmoid(), query, torch.full_like(query, self.only_class)
 
 
 def example(num_classes: int = 3) -> DETR:

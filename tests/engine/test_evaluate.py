@@ -6,11 +6,14 @@ import gzip
 import json
 
 import pytest
+import torch
 
 from repro.engine import evaluate, parents, stage
 from repro.errors import DataError, StageError
 
 from .conftest import record_of
+
+KEYS = ("AP", "AP50", "AP75", "AR1", "AR10", "AR100")
 
 
 def test_the_kept_detections_score_as_recorded(chain):
@@ -98,3 +101,25 @@ def test_settings_of_inference_are_laid_over_the_detectors(chain, bench):
     assert evaluate.detector(found["finetune"], {}) == parent.stage.recipe["model"]
     with pytest.raises(StageError, match=r"inference does not fit: backbone.dept is set.* Did you mean backbone.depth"):
         evaluate.detector(found["finetune"], {"inference": {"backbone": {"dept": 3}}})
+
+
+def test_an_objectness_ranks_all_queries(chain, bench):
+    recipe = "detreg/evaluate_objectness_coco_val2017.py"
+    work = _at(bench.work("evaluate", [chain["pretrain"]], recipe=recipe), chain)
+    stage.run(work)
+    with gzip.open(work.output / evaluate.DETECTIONS, "rt") as file:
+        found = json.load(file)
+    queries = chain["pretrain"].stage.recipe["model"]["detector"]["transformer"]["queries"]["num_queries"]
+    images = {detection["image_id"] for detection in found}
+    assert len(found) == queries * len(images) and len({one["category_id"] for one in found}) == 1
+    assert set(record_of(work).metrics) == {f"coco_class_agnostic.{key}" for key in KEYS}
+
+
+def test_an_objectness_that_the_detector_does_not_have(chain, bench):
+    recipe = "detreg/evaluate_objectness_coco_val2017.py"
+    settings = {"detector.only_class": 8}
+    work = _at(bench.work("evaluate", [chain["pretrain"]], recipe=recipe, settings=settings), chain)
+    with pytest.raises(StageError, match="only_class to 8; there are 8"):
+        stage.run(work)
+    with pytest.raises(StageError, match="a Linear ranks by all its classes"):
+        evaluate.rank_by(torch.nn.Linear(1, 1), 0)

@@ -59,3 +59,24 @@ def test_a_case_worked_by_hand(truth_file):
     found = coco_class_agnostic.Evaluator(truth_file(truth), [3, 7]).score(detections)
     assert (found["AR1"], found["AR10"], found["AR100"]) == pytest.approx((50, 50, 100))
     assert found["AP"] == pytest.approx(100 * (51 + 50 * 2 / 11) / 101)  # precision 1 up to recall 0.5, then 2/11
+
+
+def test_clamped_boxes_lose_what_is_left_of_and_above_the_image_only(truth_file):
+    """By hand: an IoU of 10·10 / 10·16 = 0.625 becomes 1 on one side of the image, and stays so on the other."""
+    truth = {
+        "images": [{"id": 1, "width": 100, "height": 100}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0},
+            {"id": 2, "image_id": 1, "category_id": 3, "bbox": [90, 90, 10, 10], "area": 100, "iscrowd": 0},
+        ],
+        "categories": [{"id": 3, "name": "a"}],
+    }
+    detections = [
+        {"image_id": 1, "category_id": 3, "bbox": [-6, 0, 16, 10], "score": 0.9},
+        {"image_id": 1, "category_id": 3, "bbox": [90, 90, 10, 16], "score": 0.8},
+    ]
+    path = truth_file(truth)
+    plain = coco_class_agnostic.Evaluator(path, [3]).score(detections)
+    clamped = coco_class_agnostic.Evaluator(path, [3], clamp=True).score(detections)
+    assert (plain["AR10"], clamped["AR10"]) == pytest.approx((30, 65))  # IoU 0.5, 0.55, 0.6 of ten thresholds
+    assert (plain["AR1"], clamped["AR1"]) == pytest.approx((15, 50))

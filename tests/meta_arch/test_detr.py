@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from repro.meta_arch import deformable_detr, detr
 from repro.meta_arch.detr import example
 from repro.modeling.transformer import DETRDecoder, DETREncoder, DETRTransformer, LearnedSlots
 from repro.modeling.transformer.memory import Memory
@@ -95,3 +96,19 @@ def test_a_query_sees_only_those_that_the_mask_lets_it_see(model):
     after = model.predict(queries._replace(position=changed), memory, mask)
     same = (before.states - after.states).abs().sum((0, 1, 3)) == 0
     assert same[:5].all() and not same[5:].any()
+
+
+@pytest.mark.parametrize("module", [detr, deformable_detr])
+def test_ranked_by_one_class_every_query_counts_by_its_logit(module):
+    """DETReg's authors: all queries, by the raw logit of the objectness, whatever the other outputs say."""
+    detector = module.example(num_classes=3).eval()
+    logits = torch.randn(20, detector.num_logits) + torch.tensor([0.0, 5.0, 5.0, 9.0])[: detector.num_logits]
+    boxes = torch.rand(20, 4) / 2
+    assert 0 not in detector.detections(logits, boxes, (100, 100)).pred_classes[:5]
+    detector.only_class, detector.test_topk = 0, 15
+    found = detector.detections(logits, boxes, (100, 200))
+    order = sorted(range(20), key=lambda query: -logits[query, 0])[:15]
+    assert found.pred_classes.tolist() == [0] * 15
+    centres = found.pred_boxes.get_centers() / torch.tensor([200.0, 100.0])
+    torch.testing.assert_close(centres, boxes[order, :2])
+    assert (found.scores.diff() <= 0).all() and found.scores.max() <= 1
