@@ -61,7 +61,7 @@ def _plan(table: Table, scale: str, selection: Selection, results: Path | None) 
     """Return the stored plan; an empty one where nothing can be run yet, so that its cells show all the same."""
     from repro.harness.plan import Plan
 
-    if not table.runnable_cells():
+    if not table.runnable_cells(scale):
         return Plan(table.name, table.digest, scale, {}, ())
     return plan_files.stored(table, scale, selection, results=results).whole
 

@@ -134,13 +134,14 @@ def _why_empty(whole: Plan, table: Table, selection: Selection) -> str:
         if selection.rows is not None and row.id in selection.rows:
             if row.cited:
                 return f"row {row.id} is only quoted by the paper"
-            if row.not_runnable:
-                return f"row {row.id}: {row.not_runnable}"
+            if reason := row.waits_for(whole.scale):
+                return f"row {row.id}: {reason}"
     for column in table.columns:
         if selection.columns is not None and column.id in selection.columns and column.not_runnable:
             return f"column {column.id}: {column.not_runnable}"
     if not whole.cells:
-        reasons = [row.not_runnable for row in table.rows] + [column.not_runnable for column in table.columns]
+        reasons = [row.waits_for(whole.scale) for row in table.rows]
+        reasons += [column.not_runnable for column in table.columns]
         return "\n  ".join(["all of it is quoted or not runnable yet", *dict.fromkeys(filter(None, reasons))])
     seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in whole.cells}))
     return f"the plan of scale {whole.scale} has seeds {seeds}; run `repro plan {table.name}` to see its cells"

@@ -16,7 +16,7 @@ from repro.cli import comparison, names, options, output, plan_files, pricing
 if TYPE_CHECKING:
     from repro.harness.explain import Explanation
     from repro.harness.plan import Plan
-    from repro.harness.table import Column, Row, Table
+    from repro.harness.table import Table
 
 KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")  # in the order in which they run
 
@@ -61,7 +61,7 @@ def plan(
         "file": str(path),
         "cells": len({(cell.row, cell.column) for cell in made.cells}),
         "cited": [row.id for row in declared.rows if row.cited],
-        "not_runnable": _not_runnable(declared),
+        "not_runnable": _not_runnable(declared, made.scale),
         "seeds": sorted({cell.seed for cell in made.cells}),
         "kinds": _kinds(made),
         "states": Counter(one.state for one in states.values()),
@@ -105,9 +105,10 @@ def _size(folder: Path) -> int:
     )
 
 
-def _not_runnable(declared: Table) -> dict[str, str]:
-    others: list[Row | Column] = [*declared.rows, *declared.columns]
-    return {one.id: one.not_runnable for one in others if one.not_runnable}
+def _not_runnable(declared: Table, scale: str) -> dict[str, str]:
+    reasons = {row.id: row.waits_for(scale) for row in declared.rows}
+    reasons |= {column.id: column.not_runnable for column in declared.columns}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _print(summary: dict[str, Any], explained: list[Explanation], made: Plan) -> None:

@@ -140,7 +140,8 @@ def _head(column: Column) -> str:
 
 
 def _label(row: Row) -> str:
-    mark = " (cited)" if row.cited else " (not runnable yet)" if row.not_runnable else ""
+    marks = {"cited": row.cited, "published weights": row.published, "not runnable yet": row.not_runnable}
+    mark = next((f" ({name})" for name, has in marks.items() if has), "")
     return ("  " if row.group else "") + row.label + mark
 
 

@@ -1,4 +1,4 @@
-"""Train a detector: the kinds ``pretrain``, ``train`` and ``finetune``, which differ in their recipes only."""
+"""Train a detector, or import one: the kinds ``pretrain``, ``train`` and ``finetune``, which differ in recipes only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detectron2.utils import comm
 
 from repro.data import proposals
 from repro.data.loader import train_loader
-from repro.engine import checkpoint, inputs, mixed, parents, schedule, train
+from repro.engine import checkpoint, imported, inputs, mixed, parents, schedule, train
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
 from repro.engine.phases import phases
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
-    """Train the recipe's model on the recipe's data, starting from the parents' weights."""
+    """Train the recipe's model on the recipe's data, starting from the parents' weights; or import published ones."""
+    if "published" in work.stage.recipe:
+        return imported.run(work)
     recipe, seed = work.stage.recipe, work.stage.seed
     pools = inputs.pools(work) if "unlabelled" in recipe["data"] else inputs.Pools(inputs.share(work), ())
     log.info("%s: %d images, %d without labels", work.stage.label, len(pools.labelled), len(pools.unlabelled))

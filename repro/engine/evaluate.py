@@ -59,6 +59,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
         iterations=iterations,
         artifacts={"detections": file},
         implementation={name: evaluator.engine for name, evaluator in evaluators.items()},
+        origin=parent.origin,
     )
 
 

@@ -34,6 +34,8 @@ class Parent:
     kind: str
     folder: Path
     recipe: dict[str, Any]
+    origin: str = "retrained"
+    """Where its weights come from, as its record says."""
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Its final weights."""
@@ -53,7 +55,9 @@ def of(work: Work) -> dict[str, Parent]:
         faults += _faults(name, signature, folder, work.records)
         if (folder / "stage.json").is_file():
             stage = json.loads((folder / "stage.json").read_text())
-            parents[stage["kind"]] = Parent(name, stage["kind"], folder, stage["recipe"])
+            known = record.read(signature, work.records)
+            origin = known[-1].origin if known else "retrained"
+            parents[stage["kind"]] = Parent(name, stage["kind"], folder, stage["recipe"], origin)
     if faults:
         raise StageError(f"{work.stage.label} cannot start:\n  " + "\n  ".join(faults))
     return parents
@@ -104,12 +108,18 @@ def initialise(model: nn.Module, init: Mapping[str, Mapping[str, Any]], parents:
             into = rule["into"]
             for attribute in into:
                 drop = tuple(into[attribute]) if isinstance(into, Mapping) else ()
-                _load(model.get_submodule(attribute), weights, drop, f"{attribute} from {parent.name}")
+                load(model.get_submodule(attribute), weights, drop, f"{attribute} from {parent.name}")
         else:
-            _load(model, weights, tuple(rule["drop"]), f"the model from {parent.name}")
+            load(model, weights, tuple(rule["drop"]), f"the model from {parent.name}")
 
 
-def _load(module: nn.Module, weights: Mapping[str, torch.Tensor], drop: tuple[str, ...], what: str) -> None:
+def load(module: nn.Module, weights: Mapping[str, torch.Tensor], drop: tuple[str, ...], what: str) -> None:
+    """Load all weights into a module, but for those with a name of ``drop`` among the parts of their own.
+
+    Raises:
+        StageError: they do not fit exactly; ``what`` says what and whose they are.
+    """
+
     def dropped(name: str) -> bool:
         return any(part in drop for part in name.split("."))
 

@@ -33,13 +33,13 @@ def weights(source: Mapping[str, Any], folder: Path) -> dict[str, Tensor]:
         source: ``url``, or the absolute path of a file; ``sha256``, the file's hash, or as many of its first digits as
             are published, or None; ``key``, under which the file holds the state dictionary, or None if it is one;
             ``family``, a module of `repro.weights`. It may have a ``prefix``: only weights whose names begin with it
-            are taken, without it.
+            are taken, without it; and ``file``, what to call the file if its URL does not say.
         folder: where the file is or is put.
 
     Raises:
         StageError: it is not there and cannot be downloaded, or is not the file that was published.
     """
-    path = fetch(source["url"], source["sha256"], folder)
+    path = fetch(source["url"], source["sha256"], folder, source.get("file"))
     state = pickles.read(path) if path.suffix == ".pkl" else checkpoint.load(path)
     if source["key"] is not None:
         if source["key"] not in state:
@@ -123,6 +123,8 @@ def _download(url: str, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with urllib.request.urlopen(url, timeout=60) as response, temporary.open("wb") as file:
+            if response.headers.get_content_type() == "text/html":  # shared drives ask whether one is sure
+                raise OSError("the server answers with a web page")
             shutil.copyfileobj(response, file)
             wanted = int(response.headers.get("Content-Length", file.tell()))
             if file.tell() != wanted:

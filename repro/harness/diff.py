@@ -138,7 +138,7 @@ class _Comparison:
 
     @cached_property
     def runnable(self) -> set[tuple[str, str]]:
-        return set(self.table.runnable_cells())
+        return set(self.table.runnable_cells(self.scale))
 
     @cached_property
     def planned(self) -> dict[tuple[str, str], list[Cell]]:
@@ -201,7 +201,7 @@ class _Comparison:
         values = _differences(ours)
         found = self._between(ours, metric)
         text = f"{' − '.join(row.label for row in rows)} at {column.label}"
-        judgement = never_run(rows, column, self.runnable) or self._judge_claim(claim, ours, found, text)
+        judgement = never_run(rows, column, self.runnable, self.scale) or self._judge_claim(claim, ours, found, text)
         printed = [row.paper[column.id].value for row in rows if column.id in row.paper]
         difference = _minus(printed) if len(printed) == len(rows) else math.nan
         return EMPTY | {
@@ -266,7 +266,7 @@ class _Comparison:
     def _excuse(self, row: Row, column: Column, ours: Measured) -> Judgement | None:
         """Why a cell cannot be judged whatever its reference, or None."""
         metric = self.table.metric_of(column.id)
-        if (never := never_run([row], column, self.runnable)) is not None:
+        if (never := never_run([row], column, self.runnable, self.scale)) is not None:
             return never
         if (unfinished := self._unfinished(ours)) is not None:
             return unfinished

@@ -134,7 +134,7 @@ def plan(
     chosen_rows = _select(table.rows, rows, f"{table.name} has no row")
     chosen_columns = _select(table.columns, columns, f"{table.name} has no column")
     planner = _Planner(table, resolve, scale, table.seeds_at(scale) if seeds is None else seeds)
-    for row, column in table.runnable_cells():
+    for row, column in table.runnable_cells(scale):
         if row in chosen_rows and column in chosen_columns:
             planner.add(table.row(row), table.column(column))
     collect(planner.faults(), f"{places.shown(table.path)} at scale {scale}", PlanError)

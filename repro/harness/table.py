@@ -91,6 +91,7 @@ class Row:
         group: Rows of one group stand together under this heading.
         cited: Printed beside the others and not run here.
         not_runnable: Why it cannot be run yet; empty if it can.
+        published: Evaluates weights that somebody published; they have the size of scale paper, so it runs there only.
         paper: Column id to the printed number; what is not printed is absent.
         corrected: Column id to what the authors said later.
         gate: Its own, None for the table's.
@@ -103,6 +104,7 @@ class Row:
     group: str = ""
     cited: bool = False
     not_runnable: str = ""
+    published: bool = False
     paper: Mapping[str, Number] = field(default_factory=dict)
     corrected: Mapping[str, Number] = field(default_factory=dict)
     note: str = ""
@@ -110,6 +112,12 @@ class Row:
     gate: Gate | None = None
     skip: tuple[str, ...] = ()
     stages: Settings = field(default_factory=dict)
+
+    def waits_for(self, scale: str) -> str:
+        """Why it cannot be run at a scale; empty if it can."""
+        if self.published and scale != "paper":
+            return f"it evaluates published weights, and there are none of scale {scale}"
+        return self.not_runnable
 
 
 @dataclass(frozen=True)
@@ -231,8 +239,8 @@ class Table:
         """Return the seeds of a cell at a scale: the file's own, else the first of the table's."""
         return self.scales.get(scale) or self.seeds[: SEEDS_AT.get(scale, len(self.seeds))]
 
-    def runnable_cells(self) -> tuple[tuple[str, str], ...]:
-        """Return (row, column) of what can be run, in the table's order: neither cited nor waiting for a recipe.
+    def runnable_cells(self, scale: str = "paper") -> tuple[tuple[str, str], ...]:
+        """Return (row, column) of what can be run at a scale, in order: neither cited nor waiting for something.
 
         A cell without a printed number is run if its row prints none at all (a row of our own), and is else a gap that
         the paper left.
@@ -242,7 +250,7 @@ class Table:
             for row in self.rows
             for column in self.columns
             if self.stages
-            and not (row.cited or row.not_runnable or column.not_runnable)
+            and not (row.cited or row.waits_for(scale) or column.not_runnable)
             and (column.id in row.paper or not row.paper)
         )
 
@@ -268,6 +276,7 @@ class Table:
             for row, column in self.runnable_cells()
         ]
         content = [self.name, cells, {scale: self.seeds_at(scale) for scale in SCALES}]
+        content += [[row.id for row in self.rows if row.published]] if any(row.published for row in self.rows) else []
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

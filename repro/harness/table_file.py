@@ -234,6 +234,7 @@ class _Reader:
             group=own.group,
             cited=own.cited,
             not_runnable=own.not_runnable,
+            published=own.published,
             paper=self.numbers(own.paper, (*at, "paper"), where, runs),
             corrected=self.numbers(own.corrected, (*at, "corrected"), f"{where}, corrected", runs),
             note=own.note,

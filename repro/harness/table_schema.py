@@ -130,6 +130,7 @@ class RowPart(_Line):
     """One row, without its numbers and stages."""
 
     cited: bool = False
+    published: bool = False
     runs: int | None = Field(default=None, ge=1)
     source: str = ""
     skip: list[str] = []

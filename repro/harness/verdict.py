@@ -55,7 +55,7 @@ MEANING = {
     Verdict.MISSING: "not run",
     Verdict.FAILED: "a stage failed",
     Verdict.CITED: "printed beside the others, not run here",
-    Verdict.NOT_RUNNABLE: "its recipe does not exist yet",
+    Verdict.NOT_RUNNABLE: "its recipe, or weights of this scale, do not exist",
 }
 
 
@@ -79,19 +79,22 @@ class Cost:
         return f"about {hours:.0f} {self.unit}" if hours >= 10 else f"about {hours:.2g} {self.unit}"
 
 
-def never_run(rows: Iterable[Row], column: Column, runnable: Collection[tuple[str, str]]) -> Judgement | None:
+def never_run(
+    rows: Iterable[Row], column: Column, runnable: Collection[tuple[str, str]], scale: str
+) -> Judgement | None:
     """Why a cell, or a claim about several rows, has no result whatever is run; None if it can have one.
 
     Args:
         rows: Of the cell or the claim.
         column: Of the cell or the claim.
-        runnable: Ids of row and column of all cells that can be run.
+        runnable: Ids of row and column of all cells that can be run at ``scale``.
+        scale: The scale.
     """
     for row in rows:
         if row.cited:
             return Judgement(Verdict.CITED, "quoted by the paper, not run here")
         if (row.id, column.id) not in runnable:
-            needs = dict.fromkeys(filter(None, [row.not_runnable, column.not_runnable]))
+            needs = dict.fromkeys(filter(None, [row.waits_for(scale), column.not_runnable]))
             return Judgement(Verdict.NOT_RUNNABLE, "; ".join(needs) or "no stages are declared")
     return None
 

@@ -7,7 +7,7 @@ import pytest
 from repro.configs.scales import combine, moved
 from repro.engine import config
 
-RECIPES = [name for name in config.recipes() if not name.startswith("common/")] + [
+RECIPES = [name for name in config.recipes() if not name.startswith(("common/", "published/"))] + [
     "common/encoder_swav.py",
     "common/encoder_swav_projection.py",
     "common/encoder_swav_400ep.py",
@@ -17,6 +17,20 @@ RECIPES = [name for name in config.recipes() if not name.startswith("common/")] 
     "common/evaluate_coco_val2017.py",
     "common/evaluate_voc_test2007.py",
 ]
+
+
+PUBLISHED = [name for name in config.recipes() if name.startswith("published/")]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_detector_has_its_own_file_and_one_size(name):
+    paper, tiny = (config.resolve(name, {}, scale).recipe for scale in ("paper", "tiny"))
+    assert paper == tiny and set(paper) == {"model", "published", "run"}
+    published = paper["published"]
+    urls = [config.load(other)["published"]["url"] for other in PUBLISHED]
+    assert urls.count(published["url"]) == 1 and published["url"].startswith("https://")
+    assert published.get("file", published["url"]).endswith(".pth")
+    assert config.pkgutil.resolve_name(f"repro.weights.{published['family']}:convert")
 
 
 def test_some_recipes_were_found():

@@ -1,7 +1,10 @@
 """Stages to run: any kind of stage at the smallest scale, in a folder of the test's own."""
 
 import dataclasses
+import functools
+import http.server
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,3 +103,19 @@ def chain(tmp_path_factory, datasets_root):
     works["finetune"] = bench.run("finetune", [works["pretrain"]])
     works["evaluate"] = bench.run("evaluate", [works["finetune"]])
     return works
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder and the URL that serves it."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()

@@ -1,10 +1,7 @@
 """Published weights: from a server, from a folder, or a message that says where to put them."""
 
 import argparse
-import functools
 import hashlib
-import http.server
-import threading
 
 import pytest
 import timm
@@ -16,22 +13,6 @@ from repro.errors import StageError
 from repro.modeling import timm_backbone
 
 from .conftest import record_of
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A folder and the URL that serves it."""
-    folder = tmp_path / "published"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
 
 
 def digest(path):

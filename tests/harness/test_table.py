@@ -162,6 +162,15 @@ def test_what_can_be_run(read: Read) -> None:
     )
 
 
+def test_published_weights_are_evaluated_at_scale_paper_only(read: Read) -> None:
+    plain, made = read(), read(GOOD.replace("Base: {skip", "Base: {published: true, skip"))
+    assert made.runnable_cells() == plain.runnable_cells()
+    assert made.runnable_cells("tiny") == tuple(cell for cell in plain.runnable_cells("tiny") if cell[0] != "base")
+    assert made.row("base").waits_for("tiny") == "it evaluates published weights, and there are none of scale tiny"
+    assert not made.row("base").waits_for("paper")
+    assert made.digest != plain.digest
+
+
 def test_a_cell_lays_row_and_column_over_the_stages(read: Read) -> None:
     made = read()
     stages = made.cell_stages("ours-too", "1%")

@@ -1,0 +1,1 @@
+"""Detectors as their authors published them: where their weights are, and what they fit into."""
