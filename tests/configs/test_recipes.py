@@ -53,7 +53,7 @@ def test_a_scale_keeps_every_class_and_changes_something(name):
     for recipe in smaller:
         assert targets(recipe) == targets(paper)
         assert recipe != paper
-        assert "coco" not in json.dumps(recipe["data"]["dataset"])
+        assert "coco" not in json.dumps(recipe.get("data", {}).get("dataset"))  # what needs no images has none
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if "model" in config.load(name)])
