@@ -60,7 +60,7 @@ def test_a_scale_keeps_every_class_and_changes_something(name):
 def test_models_can_be_built_at_small_scales(name):
     for scale in ("small", "tiny", "smoke"):
         model = config.build(config.resolve(name, {}, scale).recipe["model"])
-        assert sum(parameter.numel() for parameter in model.parameters()) < 3_000_000
+        assert sum(parameter.numel() for parameter in model.parameters()) < 4_000_000
 
 
 def test_paper_values_of_table_5():
