@@ -5,7 +5,7 @@ The maps are the PNG files of ``stuffthingmaps_trainval2017.zip`` (Caesar et al.
 
 from detectron2.config import LazyCall as L
 
-from repro.configs.scales import combine, without
+from repro.configs.scales import combine
 from repro.data.augmentations.detr import DetrAugmentation
 from repro.data.mapper import TrainMapper
 from repro.data.pixel_labels import PixelLabels, SemanticMaps
