@@ -107,7 +107,7 @@ def prepare(
     family: Annotated[
         str,
         typer.Argument(
-            help="voc, airbus, imagenet, imagenet100, fewshot, percent, coco, bccd, shapes, ships",
+            help="voc, airbus, imagenet, imagenet100, fewshot, percent, semi, coco, bccd, shapes, ships",
             autocompletion=options.complete.families,
         ),
     ],
@@ -127,6 +127,7 @@ def prepare(
     - imagenet, imagenet100: train/, with a folder for each class; imagenet100 needs no --from when imagenet is prepared
     - fewshot: TFA's cocosplit/, and coco/train2014 and coco/val2014
     - coco: annotations/, train2017/ and val2017/; percent: writes the image lists of DETReg's 1, 2, 5 and 10 %
+    - semi: unlabeled2017/ and its image_info_unlabeled2017.json, or lists of labelled images; writes STAC's five folds
 
     Killed, it is simply run again: what was done is not done twice. What is published has one fingerprint on every
     machine, which is stored with the hash of the content, so that a later change is noticed.
