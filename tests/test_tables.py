@@ -38,5 +38,6 @@ def test_a_table_runs_and_every_cell_that_can_be_run_is_measured(name, folder):
     cells = frame[frame.kind == "cell"]
     measured = cells[cells.n > 0]
     assert set(zip(measured.row, measured.column, strict=True)) == set(declared.runnable_cells("smoke"))
-    assert measured["mean"].between(0, 100).all()
+    scores = measured[~measured.metric.str.startswith(("latency", "parameters"))]
+    assert (measured["mean"] >= 0).all() and (scores["mean"] <= 100).all()
     assert set(measured.verdict) <= {"no reference", "not comparable"}  # a smoke run is never set against the paper

@@ -118,7 +118,8 @@ def test_another_seed_gives_other_weights(chain, bench):
 
 def kill_when(work, ready):
     """Run the stage in a child, kill it outright when ``ready`` says so, and return whether it was still running."""
-    child = multiprocessing.get_context("fork").Process(target=stage.run, args=(work,))
+    # Not forked: an earlier test may have brought up autograd's threads, which a fork cannot take over.
+    child = multiprocessing.get_context("spawn").Process(target=stage.run, args=(work,))
     child.start()
     deadline = time.monotonic() + 60
     while child.is_alive() and not ready() and time.monotonic() < deadline:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -97,6 +98,8 @@ def test_killed_submitter_neither_loses_nor_repeats_a_stage(lab, moment):
 def launch_and_compare(lab, expected):
     known = set(lab.launch().jobs)
     known |= {stage for stage in expected if lab.metrics(stage)}  # done before this one had its turn
+    if known != expected:
+        print(f"knew {sorted(known)} of {sorted(expected)}: {lab.status()}", file=sys.stderr, flush=True)
     os._exit(0 if known == expected else 1)
 
 
