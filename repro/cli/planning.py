@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from repro.harness.plan import Plan
     from repro.harness.table import Table
 
-KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")  # in the order in which they run
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -77,6 +75,8 @@ def plan(
 
 def _kinds(made: Plan) -> list[dict[str, Any]]:
     """Return for each kind of stage how many there are, and how many stages of which kind share one of them."""
+    from repro.harness.table import KINDS
+
     users: dict[str, Counter[str]] = {signature: Counter() for signature in made.stages}
     for stage in made.stages.values():
         for parent in stage.parents.values():

@@ -28,7 +28,6 @@ from repro.harness import places
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 

@@ -16,7 +16,6 @@ As published, boxes are not clipped to the image, and every query answers with i
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +31,7 @@ from repro.modeling.backbone import resnet
 from repro.modeling.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from repro.modeling.class_costs import SoftmaxCost
 from repro.modeling.class_losses import CrossEntropyLoss
+from repro.modeling.contract import by_size
 from repro.modeling.criterion import Predictions, SetCriterion
 from repro.modeling.matching import HungarianMatcher, Targets
 from repro.modeling.necks import SingleMap
@@ -109,7 +109,8 @@ class DETR(nn.Module):
                 of the original image, in whose pixels boxes are returned.
         """
         if not self.training:
-            return self._infer(inputs)
+            with torch.no_grad():
+                return by_size(self._infer, inputs)
         predictions = self.forward_tensors(*self.preprocess([x["image"] for x in inputs]))
         losses, _ = self.criterion(predictions, self.targets([x["instances"] for x in inputs]))
         return losses
@@ -164,21 +165,16 @@ class DETR(nn.Module):
             boxes.append(xyxy_to_cxcywh(objects.gt_boxes.tensor.to(size) / size))
         return Targets.pad([objects.gt_classes.to(self.device) for objects in instances], boxes)
 
-    @torch.no_grad()
     def _infer(self, inputs: Sequence[dict[str, Any]]) -> list[dict[str, Instances]]:
-        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, entry in enumerate(inputs):
-            by_size[tuple(entry["image"].shape[1:])].append(index)
-        results: dict[int, Instances] = {}
-        for indices in by_size.values():
-            images, _ = self.preprocess([inputs[index]["image"] for index in indices])
-            predictions = self.forward_tensors(images)
-            logits, boxes = predictions.pred_logits, predictions.pred_boxes
-            for index, image_logits, image_boxes in zip(indices, logits, boxes, strict=True):
-                height, width = inputs[index]["image"].shape[1:]
-                size = (inputs[index].get("height", height), inputs[index].get("width", width))
-                results[index] = self.detections(image_logits, image_boxes, size)
-        return [{"instances": results[index]} for index in range(len(inputs))]
+        """Detections in images of one size."""
+        images, _ = self.preprocess([entry["image"] for entry in inputs])
+        predictions = self.forward_tensors(images)
+        results = []
+        for entry, logits, boxes in zip(inputs, predictions.pred_logits, predictions.pred_boxes, strict=True):
+            height, width = entry["image"].shape[1:]
+            size = (entry.get("height", height), entry.get("width", width))
+            results.append({"instances": self.detections(logits, boxes, size)})
+        return results
 
     def detections(
         self, logits: Float[Tensor, "Q K"], boxes_cxcywh_rel: Float[Tensor, "Q 4"], image_size: tuple[int, int]

@@ -48,28 +48,8 @@ def example(num_classes: int = 3) -> FasterRCNN:
     """The real thing, small: built in a second on a CPU."""
     dim, levels = 16, ["p2", "p3", "p4", "p5"]
     return FasterRCNN(
-        backbone=FPN(
-            bottom_up=resnet(depth=10, width=8, freeze_at=0, out_features=["res2", "res3", "res4", "res5"]),
-            in_features=["res2", "res3", "res4", "res5"],
-            out_channels=dim,
-            top_block=LastLevelMaxPool(),
-        ),
-        proposal_generator=RPN(
-            in_features=[*levels, "p6"],
-            head=StandardRPNHead(in_channels=dim, num_anchors=3),
-            anchor_generator=DefaultAnchorGenerator(
-                sizes=[[8], [16], [32], [64], [128]],
-                aspect_ratios=[0.5, 1.0, 2.0],
-                strides=[4, 8, 16, 32, 64],
-                offset=0.0,
-            ),
-            anchor_matcher=Matcher(thresholds=[0.3, 0.7], labels=[0, -1, 1], allow_low_quality_matches=True),
-            box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
-            batch_size_per_image=512,  # so that all levels are trained by one image
-            positive_fraction=0.5,
-            pre_nms_topk=(100, 50),
-            post_nms_topk=(60, 40),
-        ),
+        backbone=example_pyramid(dim),
+        proposal_generator=example_rpn(dim),
         roi_heads=StandardROIHeads(
             num_classes=num_classes,
             batch_size_per_image=32,
@@ -93,4 +73,34 @@ def example(num_classes: int = 3) -> FasterRCNN:
         ),
         pixel_mean=[103.53, 116.28, 123.675],
         pixel_std=[57.375, 57.12, 58.395],
+    )
+
+
+def example_pyramid(dim: int) -> FPN:
+    """A small backbone with maps ``p2`` to ``p6`` of ``dim`` channels."""
+    return FPN(
+        bottom_up=resnet(depth=10, width=8, freeze_at=0, out_features=["res2", "res3", "res4", "res5"]),
+        in_features=["res2", "res3", "res4", "res5"],
+        out_channels=dim,
+        top_block=LastLevelMaxPool(),
+    )
+
+
+def example_rpn(dim: int) -> RPN:
+    """Region proposals on the maps of `example_pyramid`."""
+    return RPN(
+        in_features=["p2", "p3", "p4", "p5", "p6"],
+        head=StandardRPNHead(in_channels=dim, num_anchors=3),
+        anchor_generator=DefaultAnchorGenerator(
+            sizes=[[8], [16], [32], [64], [128]],
+            aspect_ratios=[0.5, 1.0, 2.0],
+            strides=[4, 8, 16, 32, 64],
+            offset=0.0,
+        ),
+        anchor_matcher=Matcher(thresholds=[0.3, 0.7], labels=[0, -1, 1], allow_low_quality_matches=True),
+        box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
+        batch_size_per_image=512,  # so that all levels are trained by one image
+        positive_fraction=0.5,
+        pre_nms_topk=(100, 50),
+        post_nms_topk=(60, 40),
     )

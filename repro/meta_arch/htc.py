@@ -14,21 +14,17 @@ from typing import Any
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
-from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
-from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.rcnn import GeneralizedRCNN
-from detectron2.modeling.proposal_generator.rpn import RPN, StandardRPNHead
 from detectron2.structures import ImageList, Instances
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from repro.modeling.backbone import resnet
 from repro.modeling.contract import by_size, event_storage
 from repro.modeling.htc import BoxHeads, HTCROIHeads, MaskHeads, RegionFeatures, SemanticHead, StageSampler
 from repro.modeling.htc.regions import SEMANTIC
 from repro.modeling.htc.semantic import IGNORED
+
+from .faster_rcnn import example_pyramid, example_rpn
 
 
 @META_ARCH_REGISTRY.register()
@@ -144,28 +140,8 @@ def example(num_classes: int = 3) -> HTC:
     """The real thing, small: built in a second on a CPU."""
     dim, levels = 16, ["p2", "p3", "p4", "p5"]
     return HTC(
-        backbone=FPN(
-            bottom_up=resnet(depth=10, width=8, freeze_at=0, out_features=["res2", "res3", "res4", "res5"]),
-            in_features=["res2", "res3", "res4", "res5"],
-            out_channels=dim,
-            top_block=LastLevelMaxPool(),
-        ),
-        proposal_generator=RPN(
-            in_features=[*levels, "p6"],
-            head=StandardRPNHead(in_channels=dim, num_anchors=3),
-            anchor_generator=DefaultAnchorGenerator(
-                sizes=[[8], [16], [32], [64], [128]],
-                aspect_ratios=[0.5, 1.0, 2.0],
-                strides=[4, 8, 16, 32, 64],
-                offset=0.0,
-            ),
-            anchor_matcher=Matcher(thresholds=[0.3, 0.7], labels=[0, -1, 1], allow_low_quality_matches=True),
-            box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
-            batch_size_per_image=512,  # so that all levels are trained by one image
-            positive_fraction=0.5,
-            pre_nms_topk=(100, 50),
-            post_nms_topk=(60, 40),
-        ),
+        backbone=example_pyramid(dim),
+        proposal_generator=example_rpn(dim),
         roi_heads=HTCROIHeads(
             box=BoxHeads(num_classes, ShapeSpec(channels=dim, height=5, width=5), fc_dims=[32, 32]),
             mask=MaskHeads(3, num_classes, channels=dim, num_convs=2),

@@ -1,7 +1,8 @@
 """What Detectron2's own meta-architectures lack of the detector contract, in two pieces that do not touch their code.
 
 They log to an event storage and stop where there is none; and they pad the images of a batch to one size in inference,
-so that biases in the padding reach the features at an image's border and a result depends on its neighbours.
+so that biases in the padding reach the features at an image's border and a result depends on its neighbours, as
+published DETRs do too.
 """
 
 from __future__ import annotations

@@ -13,11 +13,7 @@ attention is built (`repro.modeling.swin`).
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
-from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
-from detectron2.modeling.box_regression import Box2BoxTransform
-from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.proposal_generator.rpn import RPN, StandardRPNHead
 
 from repro.meta_arch.htc import HTC
 from repro.modeling.htc import BoxHeads, HTCROIHeads, MaskHeads, RegionFeatures, SemanticHead, StageSampler
@@ -25,6 +21,7 @@ from repro.modeling.suppression import SoftNMS
 from repro.modeling.swin import Swin
 
 from .encoder import pixels
+from .rpn import rpn
 
 backbone = L(Swin)(
     embed_dim=192,
@@ -37,6 +34,9 @@ backbone = L(Swin)(
     global_attention=True,
     grad_checkpointing=True,  # a GPU of 32 GB holds two images so
 )
+rpn.post_nms_topk = [2000, 1000]
+rpn.anchor_boundary_thresh = 0.0  # anchors that cross the border say nothing
+rpn.smooth_l1_beta = 1 / 9
 model = L(HTC)(
     backbone=L(FPN)(
         bottom_up=backbone,
@@ -45,25 +45,7 @@ model = L(HTC)(
         norm="",
         top_block=L(LastLevelMaxPool)(),
     ),
-    proposal_generator=L(RPN)(
-        in_features=["p2", "p3", "p4", "p5", "p6"],
-        head=L(StandardRPNHead)(in_channels=256, num_anchors=3),
-        anchor_generator=L(DefaultAnchorGenerator)(
-            sizes=[[32], [64], [128], [256], [512]],
-            aspect_ratios=[0.5, 1.0, 2.0],
-            strides=[4, 8, 16, 32, 64],
-            offset=0.0,
-        ),
-        anchor_matcher=L(Matcher)(thresholds=[0.3, 0.7], labels=[0, -1, 1], allow_low_quality_matches=True),
-        box2box_transform=L(Box2BoxTransform)(weights=[1.0, 1.0, 1.0, 1.0]),
-        batch_size_per_image=256,
-        positive_fraction=0.5,
-        pre_nms_topk=[2000, 1000],  # of each level; in training, in inference
-        post_nms_topk=[2000, 1000],
-        nms_thresh=0.7,
-        anchor_boundary_thresh=0.0,  # anchors that cross the border say nothing
-        smooth_l1_beta=1 / 9,
-    ),
+    proposal_generator=rpn,
     roi_heads=L(HTCROIHeads)(
         box=L(BoxHeads)(
             num_classes=80,

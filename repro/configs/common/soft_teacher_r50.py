@@ -16,16 +16,17 @@ from repro.modeling.soft_weights import PooledLosses
 from .faster_rcnn_r50_fpn import model as detector
 from .faster_rcnn_r50_fpn import scales as detector_scales
 
+by_variance = L(ByVariance)(
+    threshold=0.02,
+    jitter=L(BoxJitter)(num_jitters=10, noise=L(NormalNoise)(scale=0.06), unit="refined_sides"),
+)
 model = L(SoftTeacher)(
     detector=detector,
     method=L(TwoStage)(
         score_threshold=0.5,
         rpn_threshold=0.9,
         cls_threshold=0.9,
-        regression=L(ByVariance)(
-            threshold=0.02,
-            jitter=L(BoxJitter)(num_jitters=10, noise=L(NormalNoise)(scale=0.06), unit="refined_sides"),
-        ),
+        regression=by_variance,
         indicator="BG-T",
         losses=L(PooledLosses)(),
     ),

@@ -12,8 +12,6 @@ from repro.configs.scales import combine, moved
 from repro.layers.ema import Rising
 from repro.meta_arch.semi.cascade import Cascade
 from repro.meta_arch.soft_teacher import SoftTeacher
-from repro.modeling.box_jitter import BoxJitter, NormalNoise
-from repro.modeling.pseudo_boxes import ByVariance
 from repro.modeling.soft_weights import PooledLosses
 
 from ..common.coco_mask import labelled
@@ -26,6 +24,7 @@ from ..common.run import run
 from ..common.run import scales as run_scales
 from ..common.semi import full_scales, semi_scales
 from ..common.semi import semi as data
+from ..common.soft_teacher_r50 import by_variance
 
 model = L(SoftTeacher)(
     detector=detector,
@@ -33,10 +32,7 @@ model = L(SoftTeacher)(
         score_threshold=0.5,
         rpn_threshold=0.9,
         cls_threshold=0.9,
-        regression=L(ByVariance)(
-            threshold=0.02,
-            jitter=L(BoxJitter)(num_jitters=10, noise=L(NormalNoise)(scale=0.06), unit="refined_sides"),
-        ),
+        regression=by_variance,
         indicator="BG-T",
         losses=L(PooledLosses)(),
         mask_threshold=0.5,
@@ -58,7 +54,7 @@ data.unlabelled.mapper.channels = "RGB"
 for augmentation in (data.mapper.augmentation, data.unlabelled.mapper.weak, data.unlabelled.mapper.strong):
     augmentation.short_edges = [400, 1400]
     augmentation.max_size = 1600
-del augmentation, detector, labelled  # parts of the above: what a recipe names is its content
+del augmentation, by_variance, detector, labelled  # parts of the above: what a recipe names is its content
 data.ratio = [1, 1]
 data.share_size = 4
 data.total_batch_size = 32  # half of them labelled, as many as supervised

@@ -13,20 +13,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from detectron2.layers import paste_masks_in_image
 from detectron2.structures import BitMasks, Boxes, Instances
 from torch import Tensor
 
 from repro.meta_arch.htc import HTC
 from repro.modeling import soft_weights
-from repro.modeling.boxes import largest_iou
 from repro.modeling.htc.roi_heads import matched_boxes
 from repro.modeling.htc.sampling import Samples
 from repro.modeling.pseudo_boxes import ByScore, ByVariance, PseudoBoxes
-from repro.modeling.soft_weights import Evidence, PerImageLosses, PooledLosses
+from repro.modeling.soft_weights import PerImageLosses, PooledLosses
 from repro.modeling.views import project_boxes, warp
 
+from . import box_losses
+from .box_losses import scored
 from .samples import found, log_counts, matrices, targets, views
 from .two_stage import Seen, proposing_as_in_training
 
@@ -65,10 +65,10 @@ class Cascade:
         images = student.preprocess_image(strong)
         sizes, ways = images.image_sizes, matrices(weak, strong)
         boxes = [entry.projected(way, size) for entry, way, size in zip(seen.boxes, ways, sizes, strict=True)]
-        for_rpn = [entry.kept(entry.scores > self.rpn_threshold) for entry in boxes]
+        for_rpn = scored(boxes, self.rpn_threshold)
         for_reg = [entry.kept(self.regression.reliable(entry)) for entry in boxes]
         for_cls = self.with_masks(teacher, seen, ways, sizes)
-        log_counts(boxes=boxes, rpn=for_rpn, reg=for_reg)
+        log_counts(boxes=boxes, rpn=for_rpn, cls=scored(boxes, self.cls_threshold), reg=for_reg)
         features, _ = student.encode(images.tensor)
         proposals, losses = student.proposal_generator(images, features, targets(for_rpn, sizes))
         current = [each.proposal_boxes.tensor for each in proposals]
@@ -76,8 +76,17 @@ class Cascade:
         for stage, weight in enumerate(heads.stage_weights):
             chosen = heads.sample(current, for_cls, stage)
             logits, deltas = heads.run_box(features, [each.boxes_xyxy_abs for each in chosen], stage)
-            background = self.background(teacher, seen, chosen, back)
-            named = {"loss_cls": self.classification(logits, chosen, background, for_cls, heads.num_classes)}
+            named = {
+                "loss_cls": box_losses.classification(
+                    self.losses,
+                    self.reliability,
+                    logits,
+                    [each.boxes_xyxy_abs for each in chosen],
+                    [each.classes for each in chosen],
+                    self.background(teacher, seen, chosen, back),
+                    [objects.gt_boxes.tensor for objects in for_cls],
+                )
+            }
             truth = targets(for_reg, sizes)
             named["loss_box_reg"] = self.regress(student, features, heads.sample(current, truth, stage), truth, stage)
             current = heads.refined(deltas, chosen, sizes, stage)
@@ -94,8 +103,7 @@ class Cascade:
             proposals, _ = teacher.proposal_generator(images, features, None)
         heads, sizes = teacher.roi_heads, images.image_sizes
         detections = heads.detect(features, [each.proposal_boxes.tensor for each in proposals], sizes)
-        boxes = [found(entry) for entry in detections]
-        boxes = [entry.kept(entry.scores > self.score_threshold) for entry in boxes]
+        boxes = scored([found(entry) for entry in detections], self.score_threshold)
 
         def refine(moved: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
             return heads.cascade(features, moved, sizes)[0]
@@ -107,7 +115,7 @@ class Cascade:
         self, teacher: HTC, seen: Seen, ways: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[Instances]:
         """Sure boxes in the strong views, with masks and with the pixels of them that count."""
-        sure = [entry.kept(entry.scores > self.cls_threshold) for entry in seen.boxes]
+        sure = scored(seen.boxes, self.cls_threshold)
         given = [
             Instances(size, pred_boxes=Boxes(entry.boxes_xyxy_abs), pred_classes=entry.labels)
             for entry, size in zip(sure, seen.sizes, strict=True)
@@ -138,26 +146,6 @@ class Cascade:
         ]
         return [each[:, -1] for each in teacher.roi_heads.cascade(seen.features, boxes, seen.sizes)[1]]
 
-    def classification(
-        self,
-        logits: Tensor,
-        chosen: Sequence[Samples],
-        teacher_background: Sequence[Tensor],
-        pseudo: Sequence[Instances],
-        num_classes: int,
-    ) -> Tensor:
-        """Cross-entropy of a stage, in which background boxes weigh as much as they are reliable."""
-        counts = [len(each.classes) for each in chosen]
-        terms = F.cross_entropy(logits, torch.cat([each.classes for each in chosen]), reduction="none")
-        own = logits.detach().softmax(-1)[:, -1].split(counts)
-        reliability = [
-            self.reliability(Evidence(theirs, ours, largest_iou(each.boxes_xyxy_abs, objects.gt_boxes.tensor)))
-            for theirs, ours, each, objects in zip(teacher_background, own, chosen, pseudo, strict=True)
-        ]
-        return self.losses.classification(
-            terms.split(counts), reliability, [each.classes < num_classes for each in chosen]
-        )
-
     def regress(
         self,
         student: HTC,
@@ -170,11 +158,8 @@ class Cascade:
         heads = student.roi_heads
         _, deltas = heads.run_box(features, [each.boxes_xyxy_abs for each in chosen], stage)
         counts = [len(each.classes) for each in chosen]
-        sums, positive = [], []
-        for each, objects, part in zip(chosen, truth, deltas.split(counts), strict=True):
-            wanted = matched_boxes(each, objects)
-            mean = heads.box.regression_loss(part, each.boxes_xyxy_abs, wanted, each.classes, stage)
-            sums.append(mean * len(each.classes))
-            positive.append((each.classes < heads.num_classes).sum())
-        sampled = torch.tensor(counts, dtype=torch.float32, device=deltas.device)
-        return self.losses.regression(torch.stack(sums).float(), torch.stack(positive).float(), sampled)
+        means = [
+            heads.box.regression_loss(part, each.boxes_xyxy_abs, matched_boxes(each, objects), each.classes, stage)
+            for each, objects, part in zip(chosen, truth, deltas.split(counts), strict=True)
+        ]
+        return box_losses.regression(self.losses, means, [each.classes for each in chosen], heads.num_classes)

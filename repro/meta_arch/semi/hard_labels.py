@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .box_losses import scored
 from .samples import Views, found, log_counts, matrices, targets, views
 
 
@@ -37,7 +38,7 @@ class HardLabels:
             found(answer["instances"]).projected(way, size)
             for answer, way, size in zip(answers, matrices(weak, strong), sizes, strict=True)
         ]
-        boxes = [entry.kept(entry.scores > self.score_threshold) for entry in boxes]
+        boxes = scored(boxes, self.score_threshold)
         log_counts(boxes=boxes)
         objects = targets(boxes, sizes)
         images = as_images(strong)

@@ -27,6 +27,7 @@ from repro.modeling.boxes import largest_iou
 from repro.modeling.pseudo_boxes import PseudoBoxes
 from repro.modeling.soft_weights import Evidence
 
+from .box_losses import scored
 from .samples import found, log_counts, matrices, targets, views
 
 
@@ -93,7 +94,7 @@ class OneStage:
         logits = [level.clone() for level in seen.logits]  # which Detectron2 overwrites by probabilities
         answers = teacher.inference(seen.anchors, logits, seen.deltas, seen.sizes)
         boxes = [found(entry).projected(way, size) for entry, way, size in zip(answers, ways, sizes, strict=True)]
-        boxes = [entry.kept(entry.scores > self.score_threshold) for entry in boxes]
+        boxes = scored(boxes, self.score_threshold)
         log_counts(boxes=boxes)
         return boxes
 

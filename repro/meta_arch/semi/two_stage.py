@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from repro.modeling import soft_weights
-from repro.modeling.boxes import largest_iou
 from repro.modeling.pseudo_boxes import ByScore, ByVariance, PseudoBoxes
-from repro.modeling.soft_weights import Evidence, PerImageLosses, PooledLosses
+from repro.modeling.soft_weights import PerImageLosses, PooledLosses
 from repro.modeling.views import project_boxes
 
+from . import box_losses
+from .box_losses import scored
 from .samples import found, log_counts, matrices, targets, views
 
 Sizes = Sequence[tuple[int, int]]
@@ -114,7 +114,7 @@ class TwoStage:
         images = student.preprocess_image(strong)
         sizes, ways = images.image_sizes, matrices(weak, strong)
         boxes = [entry.projected(way, size) for entry, way, size in zip(seen.boxes, ways, sizes, strict=True)]
-        for_rpn, for_cls = (_scored(boxes, threshold) for threshold in (self.rpn_threshold, self.cls_threshold))
+        for_rpn, for_cls = (scored(boxes, threshold) for threshold in (self.rpn_threshold, self.cls_threshold))
         for_reg = [entry.kept(self.regression.reliable(entry)) for entry in boxes]
         log_counts(boxes=boxes, rpn=for_rpn, cls=for_cls, reg=for_reg)
         features = student.backbone(images.tensor)
@@ -134,7 +134,7 @@ class TwoStage:
         with proposing_as_in_training(teacher.proposal_generator):
             proposals, _ = teacher.proposal_generator(images, features, None)
         detections, _ = teacher.roi_heads(images, features, proposals, None)
-        boxes = _scored([found(entry) for entry in detections], self.score_threshold)
+        boxes = scored([found(entry) for entry in detections], self.score_threshold)
 
         def refine(moved: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
             return self.head.refine(teacher.roi_heads, features, moved, labels, images.image_sizes)
@@ -161,32 +161,26 @@ class TwoStage:
         pseudo: Sequence[PseudoBoxes],
     ) -> Tensor:
         """Cross-entropy of the sampled boxes, of which those of background weigh as much as they are reliable."""
-        heads, counts = student.roi_heads, [len(entry) for entry in chosen]
-        logits, _ = self.head.predict(heads, features, [entry.proposal_boxes.tensor for entry in chosen])
-        terms = F.cross_entropy(logits, torch.cat([entry.gt_classes for entry in chosen]), reduction="none")
-        own = logits.detach().float().softmax(-1)[:, -1].split(counts)
-        reliability = [
-            self.reliability(Evidence(theirs, ours, largest_iou(entry.proposal_boxes.tensor, boxes.boxes_xyxy_abs)))
-            for theirs, ours, entry, boxes in zip(teacher_background, own, chosen, pseudo, strict=True)
-        ]
-        foreground = [entry.gt_classes < heads.num_classes for entry in chosen]
-        weight = heads.box_predictor.loss_weight.get("loss_cls", 1.0)
-        return weight * self.losses.classification(terms.split(counts), reliability, foreground)
+        heads, boxes = student.roi_heads, [entry.proposal_boxes.tensor for entry in chosen]
+        logits, _ = self.head.predict(heads, features, boxes)
+        classes = [entry.gt_classes for entry in chosen]
+        objects = [entry.boxes_xyxy_abs for entry in pseudo]
+        loss = box_losses.classification(
+            self.losses, self.reliability, logits, boxes, classes, teacher_background, objects
+        )
+        return heads.box_predictor.loss_weight.get("loss_cls", 1.0) * loss
 
     def regress(self, student: GeneralizedRCNN, features: dict[str, Tensor], chosen: Sequence[Instances]) -> Tensor:
         """L1 distance of the sampled foreground boxes, for the pseudo box's class."""
         heads, counts = student.roi_heads, [len(entry) for entry in chosen]
         predictor = heads.box_predictor
         _, deltas = self.head.predict(heads, features, [entry.proposal_boxes.tensor for entry in chosen])
-        sums = []
+        means = []
         for entry, part in zip(chosen, deltas.split(counts), strict=True):
             wanted = entry.gt_boxes if entry.has("gt_boxes") else entry.proposal_boxes  # then nothing is foreground
-            mean = predictor.box_reg_loss(entry.proposal_boxes.tensor, wanted.tensor, part, entry.gt_classes)
-            sums.append(mean * len(entry))
-        foreground = [(entry.gt_classes < heads.num_classes).sum() for entry in chosen]
-        sampled = torch.tensor(counts, dtype=torch.float32, device=deltas.device)
-        weight = predictor.loss_weight.get("loss_box_reg", 1.0)
-        return weight * self.losses.regression(torch.stack(sums).float(), torch.stack(foreground).float(), sampled)
+            means.append(predictor.box_reg_loss(entry.proposal_boxes.tensor, wanted.tensor, part, entry.gt_classes))
+        loss = box_losses.regression(self.losses, means, [entry.gt_classes for entry in chosen], heads.num_classes)
+        return predictor.loss_weight.get("loss_box_reg", 1.0) * loss
 
 
 @contextmanager
@@ -198,7 +192,3 @@ def proposing_as_in_training(rpn: nn.Module) -> Iterator[None]:
         yield
     finally:
         rpn.pre_nms_topk, rpn.post_nms_topk = own
-
-
-def _scored(boxes: Sequence[PseudoBoxes], threshold: float) -> list[PseudoBoxes]:
-    return [entry.kept(entry.scores > threshold) for entry in boxes]
