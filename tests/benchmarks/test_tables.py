@@ -1,13 +1,11 @@
 """Every declared table is sound: it loads, its recipes resolve at every scale, its metrics exist, its numbers agree.
 
-All tables are loaded and planned in one process, once, since importing recipes takes seconds.
+What is particular to a paper stands in a file of its own beside this one, except for the first paper's, DETReg's.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,36 +14,12 @@ from typing import Any
 import pytest
 
 from repro.harness import cost, places, reference, table
-from repro.harness import plan as planning
-from repro.harness.plan import Plan, Resolved
 from repro.harness.table import SCALES, Claim, Table
+
+from .conftest import load, plan, printed
 
 NAMES = table.names()
 PAPERS = ("detreg", "soft_teacher")
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("REPRO_BENCHMARKS", raising=False)
-
-
-@functools.cache
-def load(name: str) -> Table:
-    return table.load(name, places.project_root() / "benchmarks")
-
-
-@functools.cache
-def resolve(config: str, overrides: str, scale: str) -> Resolved:
-    from repro.engine.config import resolve as engine_resolve
-
-    return engine_resolve(config, json.loads(overrides), scale)
-
-
-@functools.cache
-def plan(name: str, scale: str) -> Plan:
-    return planning.plan(
-        load(name), lambda config, overrides, scale: resolve(config, json.dumps(dict(overrides)), scale), scale
-    )
 
 
 def test_the_tables_of_the_first_paper_are_all_there() -> None:
@@ -238,11 +212,6 @@ def test_looser_overlap_scores_higher(name: str) -> None:
             assert values.get("AP50", 101) >= max(values.get("AP", 0), values.get("AP75", 0))
 
 
-def printed(name: str) -> int:
-    """How many numbers a table prints; those of rows with published weights are of READMEs, or of other rows again."""
-    return sum(len(row.paper) for row in load(name).rows if not row.published)
-
-
 def test_no_number_is_dropped() -> None:
     """All are declared but seven of Table 3, which our copy of the paper has lost, and what the paper leaves out."""
     counts = [printed(f"detreg/table{n}") for n in range(1, 10)]
@@ -381,156 +350,3 @@ def test_figures_are_drawn_from_the_stages_of_the_tables() -> None:
             planned = plan(f"detreg/figure{figure}", "paper")
             trained = [one.signature for one in planned.stages.values() if one.kind == "pretrain"]
             assert len(trained) == 1 and set(trained) < wanted, figure
-
-
-def test_rt_detr_drops_no_number() -> None:
-    """85 are printed; 17 of them, differences to other rows, are claims or stand in notes."""
-    made = [load(f"rtdetr/table{n}") for n in range(1, 5)]
-    assert [printed(one.name) for one in made] == [8, 40, 12, 8]
-    more = len(made[1].claims) + 1 + len(made[2].claims) + sum("is printed as" in row.note for row in made[3].rows)
-    assert 8 + 40 + 12 + 8 + more == 85  # of one difference, 0.0, there is no claim
-
-
-def test_rt_detrs_differences_are_those_of_its_numbers() -> None:
-    two, four = load("rtdetr/table2"), load("rtdetr/table4")
-    for name in ("table2", "table3"):
-        made = load(f"rtdetr/{name}")
-        for claim in made.claims:
-            assert claim.minus is not None
-            difference = made.row(claim.row).paper[claim.column].value - made.row(claim.minus).paper[claim.column].value
-            assert f"by {difference:.1f}" in claim.source
-    for row in four.rows:
-        difference = two.row(row.id).paper["ap50"].value - row.paper["ap50"].value
-        assert f"printed as {difference:.1f} below" in row.note
-
-
-def test_rt_detrs_counts_follow_from_its_recipes() -> None:
-    """Points are heads · points · queries · layers; millions of parameters are cut off, not rounded."""
-    for cell in plan("rtdetr/table3", "paper").cells:
-        stages = plan("rtdetr/table3", "paper").stages
-        recipe = next(stages[one].recipe for one in cell.stages if stages[one].kind in ("train", "build"))
-        transformer = recipe["model"]["transformer"]
-        decoder = transformer["decoder"]
-        per_query = decoder["num_heads"] * sum(decoder["num_points"]) * decoder["num_layers"]
-        printed = load("rtdetr/table3").row(cell.row).paper.get("points")
-        assert per_query * transformer["queries"]["num_queries"] == (86400 if printed is None else printed.value)
-
-
-def test_rt_detrs_rates_are_those_of_its_recipes() -> None:
-    made = load("rtdetr/table1")
-    for row in made.rows:
-        specs = {spec.name: spec for spec in made.cell_stages(row.id, "lr_det")}
-        optimizer = resolve(specs["train"].config, "{}", "paper").recipe["optimizer"]
-        rates = {name: group["lr"] for name, group in optimizer["groups"].items()}
-        assert row.paper["lr_det"].value == optimizer["lr"] == rates.get("norm", 1e-4)
-        assert row.paper["lr_backbone"].value == rates.get("backbone", optimizer["lr"])
-
-
-def test_discrete_fine_tuning_starts_from_the_training_of_table_2() -> None:
-    """Two stages of one plan, of which the first is shared between the tables."""
-    two, four = plan("rtdetr/table2", "paper"), plan("rtdetr/table4", "paper")
-    trained = {signature for signature, one in four.stages.items() if one.kind == "train"}
-    assert trained < set(two.stages) and len(trained) == 4
-    for one in four.stages.values():
-        if one.kind == "finetune":
-            assert set(one.parents) == {"train"} and set(one.parents.values()) <= trained
-
-
-def soft_teacher(number: int) -> Table:
-    return load(f"soft_teacher/table{number}")
-
-
-def test_soft_teacher_drops_no_number() -> None:
-    """Its tables hold 177 numbers: 144 are results, and the rest name rows and columns."""
-    made = {number: soft_teacher(number) for number in range(1, 11)}
-    printed = [number for one in made.values() for row in one.rows for number in row.paper.values()]
-    values = [sum(len(row.paper) for row in one.rows) for one in made.values()]
-    assert values == [18, 12, 8, 12, 12, 9, 18, 12, 12, 9]
-    spreads = sum(number.spread is not None for number in printed)
-    gains = [claim.source for claim in made[4].claims] + [
-        row.note for row in made[3].rows if "is printed as" in row.note
-    ]
-    assert len(gains) == 6 + 4
-    assert sum(values) + spreads + len(gains) == 144
-    shares, overlaps = len(made[2].columns), 2 * 6  # mAP@0.5 and mAP@0.75 of Tables 5 to 10
-    settings = sum(len(made[number].rows) for number in (8, 9, 10))
-    references, depths = 5, 2  # [27] twice in Table 2, [27], [28] and [36] in Table 3; ResNet-50 and ResNet-101
-    assert 144 + shares + overlaps + settings + references + depths == 177
-
-
-SOFT_TEACHER_CLAIMS = [(number, claim) for number in range(1, 11) for claim in soft_teacher(number).claims]
-
-
-@pytest.mark.parametrize(
-    ("number", "claim"), SOFT_TEACHER_CLAIMS, ids=[f"table{number}/{one.id}" for number, one in SOFT_TEACHER_CLAIMS]
-)
-def test_soft_teachers_differences_are_those_of_its_numbers(number: int, claim: Claim) -> None:
-    """To the digit that the text gives of them."""
-    said = re.search(r"\bby (\d+(?:\.\d+)?)", claim.source)
-    assert said is not None or "the bound is ours" in claim.source or "beside" in claim.source or claim.minus is None
-    if said is not None and claim.minus is not None:
-        rows = [soft_teacher(number).row(row).paper[claim.column].value for row in (claim.row, claim.minus)]
-        digits = len(said[1].partition(".")[2])
-        assert abs(rows[0] - rows[1]) == pytest.approx(float(said[1]), abs=0.5001 * 10**-digits)
-
-
-# Trainings that several tables speak of, as (table, row).
-SAME = [
-    [(5, "e2e-ema"), (6, "e2e-ema"), (7, "without")],
-    [(6, "soft"), (7, "bg-t"), (8, "0.90")],
-    [(6, "soft-jitter"), (9, "0.02"), (10, "10")],
-    [(3, "supervised"), (4, "r50-supervised")],
-    [(3, "ours"), (4, "r50-ours")],
-    [(1, "supervised"), (4, "htc-supervised")],
-    [(1, "ours"), (4, "htc-ours")],
-    [(1, "multi-scale-supervised"), (4, "htc-multi-scale-supervised")],
-    [(1, "multi-scale-ours"), (4, "htc-multi-scale-ours")],
-]
-
-
-@pytest.mark.parametrize("same", SAME, ids=lambda same: f"table{same[0][0]}/{same[0][1]}")
-def test_soft_teachers_tables_print_the_same_of_the_same_training_and_run_it_once(same: list[tuple[int, str]]) -> None:
-    printed = [[number.text for number in soft_teacher(table).row(row).paper.values()] for table, row in same]
-    shortest = min(map(len, printed))  # Table 1 has test-dev2017 too
-    assert all(one[:shortest] == printed[0][:shortest] for one in printed)
-    runnable = {any(row == one for one, _ in soft_teacher(table).runnable_cells()) for table, row in same}
-    assert len(runnable) == 1
-    for scale in SCALES if runnable == {True} else ():
-        assert len({ends(f"soft_teacher/table{table}", row, scale) for table, row in same}) == 1
-
-
-def ends(name: str, row: str, scale: str, column: str | None = None, seed: int | None = None) -> str:
-    """Signature of the evaluation that a row ends with, in its first column and with its first seed unless named."""
-    cells = [cell for cell in plan(name, scale).cells if cell.row == row and column in (None, cell.column)]
-    return next(cell.stages[-1] for cell in cells if seed in (None, cell.seed))
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_the_ablations_of_soft_teacher_are_on_the_first_fold_of_table_2(scale: str) -> None:
-    for row, (number, other) in {"supervised": (5, "supervised"), "ours": (6, "soft-jitter")}.items():
-        assert ends("soft_teacher/table2", row, scale, "10%", 1) == ends(f"soft_teacher/table{number}", other, scale)
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_student_and_teacher_of_every_training_are_scored_at_two_thresholds(scale: str) -> None:
-    """Those of Table 2 in one table of ours, those of the full data in another, the ablations in a third."""
-    ours: dict[str, set[str]] = {}
-    for name in ("ours_student_teacher", "ours_full", "ours_variants"):
-        stages = plan(f"soft_teacher/{name}", scale).stages
-        for one in stages.values():
-            if one.kind == "evaluate":
-                ours.setdefault(one.parents["train"], set()).add(one.signature)
-    for number in range(2, 11):
-        for one in plan(f"soft_teacher/table{number}", scale).stages.values():
-            if one.kind == "evaluate" and one.config == "soft_teacher/evaluate_coco_val2017.py":
-                assert one.signature in ours[one.parents["train"]]
-                assert len(ours[one.parents["train"]]) == 4, one.label
-
-
-def test_what_a_column_of_soft_teachers_shares_sets_is_set_in_every_stage_that_reads_labels() -> None:
-    """So that pseudo boxes are made by a detector of the same share, of the images that it has not seen."""
-    for cell in plan("soft_teacher/table2", "paper").cells:
-        stages = [plan("soft_teacher/table2", "paper").stages[signature] for signature in cell.stages]
-        shares = {one.recipe["data"]["percent"] for one in stages if one.kind in ("train", "label")}
-        assert shares == {int(cell.column.rstrip("%"))}
-        assert {one.seed for one in stages if one.kind != "encoder"} == {cell.seed}
