@@ -2,7 +2,8 @@
 
 A scale is a dictionary from dotted key to value. ``paper`` is the recipe as it stands; ``small``, ``tiny`` and
 ``smoke`` each start from the one before (`repro.engine.config.resolve`). They only merge values into the recipe: the
-classes are the same.
+classes are the same. A scale's value goes over what a row or column of a table sets, such as a number of epochs; with
+a question mark before its key (``?model.threshold``) it gives way instead, for settings that a table may vary.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ def resolve(config: str, overrides: Mapping[str, Any] | None = None, scale: str 
 
     Args:
         config: path below ``repro/configs``, or an absolute path.
-        overrides: dotted key to value, as a table's row or column sets them. They come before the scale's values.
+        overrides: dotted key to value, as a table's row or column sets them. They come before the scale's values, but
+            for keys that the scale marks by a question mark (`repro.configs.scales`).
         scale: one of `SCALES`.
 
     Raises:
@@ -49,9 +50,18 @@ def resolve(config: str, overrides: Mapping[str, Any] | None = None, scale: str 
         del recipe[name]  # what it put together; at one scale, the values of the others are not the recipe's
     faults = apply(recipe, overrides or {}, config)
     for name in SCALES[: SCALES.index(scale) + 1]:
-        faults += apply(recipe, scales.get(name, {}), f"{config} (scale {name})")
+        faults += apply(recipe, _prevailing(scales.get(name, {}), overrides or {}), f"{config} (scale {name})")
     collect(faults, f"recipe {config}", RecipeError)
     return Resolved(recipe, fingerprints(recipe))
+
+
+def _prevailing(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A scale's values without those that give way to what is set."""
+    return {
+        key.removeprefix("?"): value
+        for key, value in values.items()
+        if not (key.startswith("?") and key.removeprefix("?") in overrides)
+    }
 
 
 def recipes() -> list[str]:

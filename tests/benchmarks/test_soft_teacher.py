@@ -49,6 +49,14 @@ def test_soft_teachers_differences_are_those_of_its_numbers(number: int, claim: 
         assert abs(rows[0] - rows[1]) == pytest.approx(float(said[1]), abs=0.5001 * 10**-digits)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("number", [8, 9, 10])
+def test_what_a_table_varies_differs_at_every_scale(number: int, scale: str) -> None:
+    """Scales have thresholds of their own, which must not go over those of the rows."""
+    stages = plan(f"soft_teacher/table{number}", scale).stages.values()
+    assert sum(stage.kind == "train" for stage in stages) == len(soft_teacher(number).rows)
+
+
 # Trainings that several tables speak of, as (table, row).
 SAME = [
     [(5, "e2e-ema"), (6, "e2e-ema"), (7, "without")],
@@ -71,7 +79,8 @@ def test_soft_teachers_tables_print_the_same_of_the_same_training_and_run_it_onc
     runnable = {any(row == one for one, _ in soft_teacher(table).runnable_cells()) for table, row in same}
     assert len(runnable) == 1
     for scale in SCALES if runnable == {True} else ():
-        assert len({ends(f"soft_teacher/table{table}", row, scale) for table, row in same}) == 1
+        alike = [one for one in same if scale != "small" or one[0] not in (8, 9)]  # whose thresholds are the paper's
+        assert len({ends(f"soft_teacher/table{table}", row, scale) for table, row in alike}) == 1
 
 
 def ends(name: str, row: str, scale: str, column: str | None = None, seed: int | None = None) -> str:

@@ -45,6 +45,22 @@ def test_a_scale_starts_from_the_one_before_it():
     assert smoke["model"]["_target_"] == config.resolve(FINETUNE).recipe["model"]["_target_"]
 
 
+def test_a_scale_goes_over_what_is_set_unless_it_is_marked_to_give_way(tmp_path):
+    text = """
+train = dict(epochs=9, threshold=0.9)
+scales = {"small": {"train.epochs": 2, "?train.threshold": 0.7}, "tiny": {"?train.threshold": 0.5}}
+"""
+    path = recipe_file(tmp_path, text)
+
+    def found(overrides, scale):
+        return config.resolve(path, overrides, scale).recipe["train"]
+
+    assert found({}, "small") == {"epochs": 2, "threshold": 0.7}
+    assert found({"train.epochs": 5}, "small")["epochs"] == 2
+    assert [found({"train.threshold": 0.8}, scale)["threshold"] for scale in config.SCALES] == [0.8] * 4
+    assert [found({}, scale)["threshold"] for scale in config.SCALES] == [0.9, 0.7, 0.5, 0.5]
+
+
 def test_all_unknown_and_misfitting_settings_are_named_at_once():
     wrong = {"data.procent": 1, "train.epochs": "many", "model": 3, "optimizer.lr": 1}
     with pytest.raises(RecipeError) as error:

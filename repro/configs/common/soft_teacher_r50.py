@@ -38,7 +38,8 @@ model = L(SoftTeacher)(
     teacher_mode="eval",
 )
 
-# Ours: a run of 2,000 steps has no time for an average over 1,000, nor to recover from a teacher that finds nothing.
+# Ours: a run of a few thousand steps has no time for an average over a thousand, nor to recover from a teacher that
+# finds nothing.
 scales = combine(
     moved(detector_scales, "model", "model.detector"),
     {

@@ -25,7 +25,7 @@ scales = combine(
     model_scales,
     data_scales,
     {
-        "small": {"data.total_batch_size": 4, "train.iterations": 1400, "train.warmup_iterations": 100},
+        "small": {"data.total_batch_size": 4, "train.iterations": 4000, "train.warmup_iterations": 100},
         "tiny": {"train.iterations": 600},
         "smoke": {"data.total_batch_size": 2, "train.iterations": 2},
     },

@@ -6,8 +6,15 @@ numbers are those of Table 8 at 0.9, where one threshold is varied. Tables 7 and
 
 from detectron2.config import LazyCall as L
 
+from repro.configs.scales import combine
 from repro.modeling.pseudo_boxes import ByScore
 
-from .soft_teacher_coco_percent import data, init, model, optimizer, run, scales, train
+from .soft_teacher_coco_percent import data, init, model, optimizer, run, train
+from .soft_teacher_coco_percent import scales as method_scales
 
 model.method.regression = L(ByScore)(threshold=0.9)
+
+scales = combine(
+    method_scales,
+    {"small": {"?model.method.regression.threshold": 0.7}, "tiny": {"?model.method.regression.threshold": 0.9}},
+)
