@@ -104,7 +104,8 @@ def test_student_and_teacher_of_every_training_are_scored_at_two_thresholds(scal
         for one in stages.values():
             if one.kind == "evaluate":
                 ours.setdefault(one.parents["train"], set()).add(one.signature)
-    for number in range(2, 11):
+    of_small = {8, 9} if scale == "small" else set()  # whose thresholds are the paper's, and there not the method's
+    for number in {*range(2, 11)} - of_small:
         for one in plan(f"soft_teacher/table{number}", scale).stages.values():
             if one.kind == "evaluate" and one.config == "soft_teacher/evaluate_coco_val2017.py":
                 assert one.signature in ours[one.parents["train"]]
