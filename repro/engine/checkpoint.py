@@ -64,6 +64,30 @@ def load(path: Path) -> dict[str, Any]:
         raise StageError(f"{path} is not a checkpoint that can be read: {error}") from error
 
 
+class Unread:
+    """What stands in a published file's content for an object of a class of its authors': it holds nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def load_published(path: Path) -> dict[str, Any]:
+    """Read what another code base wrote, as `load` does; objects of its own classes become `Unread`.
+
+    Files of the mmdetection family describe their training beside the weights, by their own classes and NumPy's.
+
+    Raises:
+        StageError: see `load`.
+    """
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # of before torch 1.6, which cannot be looked through; or none at all, which `load` says
+        foreign = []
+    with torch.serialization.safe_globals([(Unread, name) for name in foreign]):
+        return load(path)
+
+
 def save_periodic(state: dict[str, Any], folder: Path, iteration: int) -> Path:
     """Write the state after ``iteration`` steps, then remove the older periodic checkpoints."""
     path = save(state, folder / f"checkpoint_{iteration:08d}.pth")

@@ -8,6 +8,9 @@ evaluation is right, and faults are in the training.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from detectron2.utils import comm
 
 from repro.engine import checkpoint, parents, published
@@ -26,8 +29,21 @@ def run(work: Work) -> Outcome:
     final = work.output / checkpoint.FINAL
     if comm.is_main_process():
         model = build(recipe["model"])
-        weights = published.weights(recipe["published"], work.output_root / "weights")
-        parents.load(model, weights, tuple(recipe["published"]["drop"]), f"the model from {recipe['published']['url']}")
+        source = of_fold(recipe["published"], work.stage.seed)
+        weights = published.weights(source, work.output_root / "weights")
+        parents.load(model, weights, tuple(source["drop"]), f"the model from {source['url']}")
         checkpoint.save({"model": model.state_dict()}, final)
     comm.synchronize()
     return Outcome(checkpoint=final, origin="published")
+
+
+def of_fold(source: Mapping[str, Any], fold: int) -> dict[str, Any]:
+    """A recipe's section ``published`` for one fold.
+
+    >>> of_fold({"url": "https://a.b/c", "file": "fold_{fold}.pth", "sha256": None}, 3)
+    {'url': 'https://a.b/c', 'file': 'fold_3.pth', 'sha256': None}
+    """
+    return {
+        key: value.replace("{fold}", str(fold)) if key in ("url", "file") and value else value
+        for key, value in source.items()
+    }

@@ -40,7 +40,7 @@ def weights(source: Mapping[str, Any], folder: Path) -> dict[str, Tensor]:
         StageError: it is not there and cannot be downloaded, or is not the file that was published.
     """
     path = fetch(source["url"], source["sha256"], folder, source.get("file"))
-    state = pickles.read(path) if path.suffix == ".pkl" else checkpoint.load(path)
+    state = pickles.read(path) if path.suffix == ".pkl" else checkpoint.load_published(path)
     if source["key"] is not None:
         if source["key"] not in state:
             raise StageError(f"{path} has no {source['key']!r}. {did_you_mean(source['key'], map(str, state))}")

@@ -41,25 +41,30 @@ def load(
     seed_everything(seed)
     model: nn.Module = config.build(evaluate.laid_over(recipe["model"], evaluation or {}, "its recipe's model"))
     if weights is not None:
-        _fill(model, checkpoint.load(weights), weights)
+        _fill(model, checkpoint.load_published(weights), weights)
     return model.to(device).eval()
 
 
 def _fill(model: nn.Module, content: Mapping[str, Any], file: Path) -> None:
     """Load the first reading of a file that has exactly the model's names and shapes."""
     own = {name: value.shape for name, value in model.state_dict().items()}
-    faults = []
-    for state in _readings(model, content):
+    faults: list[str] = []
+    for state in _readings(model, content, faults):
         found = {name: getattr(value, "shape", None) for name, value in state.items()}
         if found == own:
             model.load_state_dict(state)
             return
         faults.append(_misfit(own, found))
-    raise StageError(f"{file} does not hold the weights of a {type(model).__name__} of this recipe: {faults[0]}")
+    ours = own.keys() & content.get("model", content).keys()  # else it is the family that has something to say
+    told = faults[0] if ours else faults[-1]
+    raise StageError(f"{file} does not hold the weights of a {type(model).__name__} of this recipe: {told}")
 
 
-def _readings(model: nn.Module, content: Mapping[str, Any]) -> Iterator[Mapping[str, Tensor]]:
-    """What a file can mean: our own names, then those of the families that the model's classes belong to."""
+def _readings(model: nn.Module, content: Mapping[str, Any], faults: list[str]) -> Iterator[Mapping[str, Tensor]]:
+    """What a file can mean: our own names, then those of the families that the model's classes belong to.
+
+    What kept one of these families' from being read goes to ``faults``.
+    """
     inner = content.get("model", content)
     yield inner
     for kind in type(model).__mro__:
@@ -69,7 +74,9 @@ def _readings(model: nn.Module, content: Mapping[str, Any]) -> Iterator[Mapping[
         for given in (content, inner):
             try:
                 yield importlib.import_module(family).convert(given)
-            except (StageError, AttributeError, KeyError, TypeError):
+            except StageError as error:
+                faults.append(str(error))
+            except (AttributeError, KeyError, TypeError):
                 continue  # not of this family
 
 

@@ -6,7 +6,7 @@ import torchvision
 
 from repro.engine import config
 from repro.errors import StageError
-from repro.weights import soft_teacher
+from repro.weights import faster_rcnn, soft_teacher
 
 
 def pair(name, *shape):
@@ -45,11 +45,11 @@ def test_the_names_and_shapes_are_those_of_the_recipes_detector(depth, tensors, 
     with torch.device("meta"):
         own = config.build(recipe).state_dict()
     constant = {name for name in own if "cell_anchors" in name}
-    found = soft_teacher.detector(state)
+    found = faster_rcnn.convert(state)
     assert {name: value.shape for name, value in found.items()} == {
         name: value.shape for name, value in own.items() if name not in constant
     }
-    assert len(found) in soft_teacher.TENSORS
+    assert len(found) in faster_rcnn.TENSORS
 
 
 def test_student_and_teacher_stay_apart(r50):
@@ -68,8 +68,8 @@ def test_student_and_teacher_stay_apart(r50):
 def test_a_plain_detector_is_put_into_both(r50):
     found = soft_teacher.convert(r50)
     assert len(found) == 2 * 295
-    assert all(found[f"student.{name}"] is value for name, value in soft_teacher.detector(r50).items())
-    assert all(found[f"teacher.{name}"] is value for name, value in soft_teacher.detector(r50).items())
+    assert all(found[f"student.{name}"] is value for name, value in faster_rcnn.convert(r50).items())
+    assert all(found[f"teacher.{name}"] is value for name, value in faster_rcnn.convert(r50).items())
 
 
 def test_there_and_back(r50):
@@ -77,7 +77,7 @@ def test_there_and_back(r50):
     back = soft_teacher.to_published(soft_teacher.convert(original))
     assert back.keys() == original.keys()
     assert all(torch.equal(back[name], value) for name, value in original.items() if "num_batches" not in name)
-    assert soft_teacher.to_published(soft_teacher.detector(r50)).keys() == r50.keys()
+    assert faster_rcnn.to_published(faster_rcnn.convert(r50)).keys() == r50.keys()
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,7 @@ def test_converted_weights_compute_what_the_named_layers_do(r50):
     """Our neck on their weights is their neck: lateral 1×1, add the one above, 3×3."""
     recipe = config.load("soft_teacher/supervised_coco_percent.py")["model"]
     model = config.build(recipe["backbone"]).eval()
-    weights = {
-        n.removeprefix("backbone."): v for n, v in soft_teacher.detector(r50).items() if n.startswith("backbone.")
-    }
+    weights = {n.removeprefix("backbone."): v for n, v in faster_rcnn.convert(r50).items() if n.startswith("backbone.")}
     model.load_state_dict(weights)
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
