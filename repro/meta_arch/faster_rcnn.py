@@ -21,7 +21,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead, FastRCNNOutputLayers, StandardROIHeads
-from detectron2.structures import Instances
+from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
 from repro.modeling.backbone import resnet
@@ -42,6 +42,37 @@ class FasterRCNN(GeneralizedRCNN):
                 return by_size(self.inference, inputs)
         with event_storage():
             return super().forward(inputs)
+
+
+class BlackBorderFasterRCNN(FasterRCNN):
+    """The same, trained on images that are padded before they are normalised, as by mmdetection's Soft Teacher.
+
+    In training the border of an image's own padding, up to the next multiple of the backbone's stride, is black
+    therefore; what larger images of the batch add is 0 after normalising, as is all padding in inference. A teacher in
+    evaluation mode sees its views as in training.
+    """
+
+    answering = False
+
+    def preprocess_image(self, batched_inputs: Sequence[dict[str, Any]]) -> ImageList:
+        """Normalise, pad and batch images."""
+        images = super().preprocess_image(batched_inputs)
+        black, multiple = (-self.pixel_mean / self.pixel_std).view(-1, 1, 1), self.backbone.size_divisibility
+        if self.answering:
+            return images
+        for pixels, (height, width) in zip(images.tensor, images.image_sizes, strict=True):
+            bottom, right = (-(-side // multiple) * multiple for side in (height, width))
+            pixels[:, height:bottom, :right] = black
+            pixels[:, :height, width:right] = black
+        return images
+
+    def inference(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """See Detectron2's `GeneralizedRCNN.inference`."""
+        self.answering = True
+        try:
+            return super().inference(*args, **kwargs)
+        finally:
+            self.answering = False
 
 
 def example(num_classes: int = 3) -> FasterRCNN:

@@ -32,6 +32,22 @@ Method = Callable[[nn.Module, nn.Module, Sequence[dict[str, Any]]], dict[str, Te
 """(student, teacher, unlabelled samples) to unweighted losses; see `repro.meta_arch.semi`."""
 
 
+class LinearDecay:
+    """1, and over the last steps of a training down to nearly 0: (iterations - step) / last.
+
+    Args:
+        iterations: steps of the training.
+        last: how many of them it falls over; the last step has 1 / last.
+    """
+
+    def __init__(self, iterations: int, last: int) -> None:
+        self.iterations, self.last = iterations, last
+
+    def __call__(self, step: int) -> float:
+        """Factor of a step."""
+        return min(max((self.iterations - step) / self.last, 0.0), 1.0)
+
+
 @META_ARCH_REGISTRY.register()
 class SoftTeacher(nn.Module):
     """Two instances of one detector, of which the one learns and the other follows.
@@ -47,6 +63,8 @@ class SoftTeacher(nn.Module):
         inference_on: who answers in inference, ``student`` or ``teacher``.
         teacher_mode: ``eval``, or ``train``: then the layers within the teacher, such as batch norm and stochastic
             depth, behave as in training, as in the released code.
+        decay: factor on the weight of the method's losses, as a function of the step, or None for 1. Released numbers
+            are without; the supplement is said to lower the influence of unlabelled images in the end.
 
     Raises:
         RecipeError: ``inference_on`` or ``teacher_mode`` is something else.
@@ -62,6 +80,7 @@ class SoftTeacher(nn.Module):
         buffers: str = "copy",
         inference_on: str = "student",
         teacher_mode: str = "eval",
+        decay: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
         _one_of("inference_on", inference_on, "student", "teacher")
@@ -70,6 +89,7 @@ class SoftTeacher(nn.Module):
         self.method, self.momentum, self.buffers = method, momentum or Rising(0.999), buffers
         weight = unsupervised_weight
         self.unsupervised_weight = weight if callable(weight) else Constant(weight)
+        self.decay = decay or Constant(1.0)
         self.inference_on, self.teacher_mode = inference_on, teacher_mode
         self.burn_in, self.iteration = burn_in, 0
         self.train(self.training)
@@ -119,7 +139,7 @@ class SoftTeacher(nn.Module):
         with event_storage():
             losses = dict(self.student(labelled)) if labelled else {}
             if unlabelled and self.iteration >= self.burn_in:
-                weight = self.unsupervised_weight(self.iteration)
+                weight = self.unsupervised_weight(self.iteration) * self.decay(self.iteration)
                 found = self.method(self.student, self.teacher, unlabelled)
                 losses |= {f"{name}_unsup": weight * value for name, value in found.items()}
         return losses

@@ -8,7 +8,7 @@ from torch import nn
 from repro.errors import RecipeError
 from repro.layers.ema import Constant, Rising
 from repro.meta_arch.semi.two_stage import TwoStage
-from repro.meta_arch.soft_teacher import SoftTeacher, example
+from repro.meta_arch.soft_teacher import LinearDecay, SoftTeacher, example
 from repro.modeling.pseudo_boxes import ByVariance
 
 
@@ -57,6 +57,19 @@ def test_the_teacher_follows_the_formula():
         expected = value if expected is None else momentum * expected + (1 - momentum) * value
         assert model.teacher.layer.weight.item() == pytest.approx(expected)
     assert momentum == 0.8
+
+
+def test_the_weight_falls_over_the_last_steps_to_nearly_nothing():
+    decay = LinearDecay(iterations=100, last=4)
+    assert [decay(step) for step in (0, 95, 96, 97, 98, 99, 100, 101)] == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
+    model, plain = toy(decay=decay, unsupervised_weight=8.0), toy(unsupervised_weight=8.0)
+    for step, factor in ((3, 1.0), (98, 0.5), (99, 0.25)):
+        for one in (model, plain):
+            one.before_step(0)
+            one.iteration = step
+        found, whole = (one([{"image": 0}, {"weak": 0}]) for one in (model, plain))
+        assert found["loss_unsup"].item() == pytest.approx(factor * whole["loss_unsup"].item()) == 8 * factor
+        assert found["loss"] != 0
 
 
 def test_without_momentum_the_teacher_is_the_student():
