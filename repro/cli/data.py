@@ -107,7 +107,7 @@ def prepare(
     family: Annotated[
         str,
         typer.Argument(
-            help="voc, airbus, imagenet, imagenet100, fewshot, percent, semi, coco, bccd, shapes, ships",
+            help="voc, airbus, imagenet, imagenet100, objects365, fewshot, percent, semi, coco, bccd, shapes, ships",
             autocompletion=options.complete.families,
         ),
     ],
@@ -125,6 +125,7 @@ def prepare(
     - voc: VOCdevkit, with VOC2007, VOC2012 or both
     - airbus: train_v2/ and train_ship_segmentations_v2.csv
     - imagenet, imagenet100: train/, with a folder for each class; imagenet100 needs no --from when imagenet is prepared
+    - objects365: annotations/, train/ and val/ of one of its two versions
     - fewshot: TFA's cocosplit/, and coco/train2014 and coco/val2014
     - coco: annotations/, train2017/ and val2017/; percent: writes the image lists of DETReg's 1, 2, 5 and 10 %
     - semi: unlabeled2017/ and its image_info_unlabeled2017.json, or lists of labelled images; writes STAC's five folds

@@ -119,3 +119,14 @@ def test_what_a_column_of_soft_teachers_shares_sets_is_set_in_every_stage_that_r
         shares = {one.recipe["data"]["percent"] for one in stages if one.kind in ("train", "label")}
         assert shares == {int(cell.column.rstrip("%"))}
         assert {one.seed for one in stages if one.kind != "encoder"} == {cell.seed}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_only_the_rows_with_a_star_start_from_objects365(scale: str) -> None:
+    stages = plan("soft_teacher/table1", scale).stages
+    for cell in plan("soft_teacher/table1", scale).cells:
+        own = [stages[signature] for signature in cell.stages]
+        names = [one.name for one in own]
+        starred = cell.row.endswith("objects365")
+        assert names == ["encoder", *(["objects365"] if starred else []), "train", "evaluate"]
+        assert set(own[-2].parents) == ({"objects365"} if starred else {"encoder"})

@@ -301,6 +301,7 @@ UNPRICED = {  # minutes of a CPU, and what nobody has measured
     "soft_teacher/htc_swin_l.py",  # whose authors told no time
     "soft_teacher/pretrain_objects365_htc_swin_l.py",
     "soft_teacher/soft_teacher_htc_swin_l.py",
+    "soft_teacher/soft_teacher_objects365_htc_swin_l.py",
 }
 
 

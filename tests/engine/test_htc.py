@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from repro.engine import checkpoint
+from repro.engine import checkpoint, config, parents
 
 from .conftest import Bench, record_of
 
@@ -45,3 +45,26 @@ def test_boxes_and_masks_are_scored(made, recipe):
     assert not torch.tensor([metrics["coco_mask.AR100"]]).isnan()
     with gzip.open(work.output / "detections.json.gz", "rt") as file:
         assert len(json.load(file)) > 0
+
+
+def test_what_objects365_taught_is_taken_over_but_for_classes_and_what_it_has_no_labels_for(made):
+    bench, backbone, _ = made
+    pretrained = bench.run("pretrain", [backbone], recipe="soft_teacher/pretrain_objects365_htc_swin_l.py")
+    losses = record_of(pretrained).metrics
+    assert "last.loss_sem_seg" not in losses and all(losses[f"last.loss_mask_stage{stage}"] == 0 for stage in range(3))
+    recipe = config.resolve("soft_teacher/soft_teacher_objects365_htc_swin_l.py", {}, "smoke").recipe
+    torch.manual_seed(5)
+    fresh = config.build(recipe["model"]).student.state_dict()
+    torch.manual_seed(5)
+    model = config.build(recipe["model"])
+    parent = parents.Parent("objects365", "pretrain", pretrained.output, pretrained.stage.recipe)
+    parents.initialise(model, recipe["init"], {"pretrain": parent})
+    given, own = weights(pretrained), model.student.state_dict()
+    anew = {name for name in own if {"cls_score", "mask", "semantic_head"} & set(name.split("."))}
+    assert all(torch.equal(own[name], fresh[name]) for name in anew)
+    assert all(torch.equal(own[name], given[name]) for name in own.keys() - anew)
+    assert (
+        given["roi_heads.box.cls_score.0.weight"].shape[0] == 17
+        and own["roi_heads.box.cls_score.0.weight"].shape[0] == 9
+    )
+    assert {name.split(".")[0] for name in own.keys() - anew} == {"backbone", "proposal_generator", "roi_heads"}

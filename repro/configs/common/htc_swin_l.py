@@ -3,8 +3,11 @@
 What is stated: by Swin's authors (their code's tracker, no. 113) HTC++ is HTC with InstaBoost, multi-scale training
 (shorter side 400 to 1400, longer at most 1600), a longer schedule, soft-NMS, a layer of global self-attention behind
 the last stage, and weights of ImageNet-22K; by those of Soft Teacher (no. 90) it has the semantic branch. HTC's own
-settings are those of its release in mmdetection. Not here: InstaBoost (Fang et al. 2019), which pastes objects to other
-places of their image and fills the holes.
+settings are those of its release in mmdetection.
+
+Not here: InstaBoost (Fang et al. 2019), which pastes objects to other places of their image and fills the holes. Its
+only package, instaboostfast 0.1.2, is source alone with a distutils script, and draws from Python's and NumPy's global
+generators, so that neither seeds nor resumed runs would hold with it; what it is worth to Swin-L nobody tells.
 
 Ours, where nothing is stated: windows of 7, as all public recipes of Swin detectors have; box heads of four
 convolutions and a layer with a GIoU loss, as in the recipes that were published for Swin and CBNet; how the global

@@ -5,7 +5,8 @@ same set. What is in them: `repro.data.shape_images`; how they are kept: `repro.
 
 `shapes_voc_…_{train,test}` stand in for PASCAL VOC: other images, of which the small objects are marked `difficult`, as
 VOC marks those that nobody has to find. `shapes_unlabelled_…` stand in for COCO's unlabeled2017: as many further images
-as `…_train` has, drawn alike, of which nothing is told.
+as `…_train` has, drawn alike, of which nothing is told. `shapes_objects365_…` stand in for Objects365: other images
+again, as many, with boxes only, and twice as many classes: each shape by whether it is small or large.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ VOC_SPLITS = {"train": "train", "test": "val"}  # of the stand-ins for VOC: to t
 VOC_STREAM = 7  # keeps their random numbers apart from those of the others
 UNLABELLED_STREAM = 11
 UNLABELLED_FIRST_ID = 2_000_001
+OBJECTS365_STREAM = 13
+OBJECTS365_FIRST_ID = 3_000_001
+LARGE = 0.06  # an object whose box has more of the image's area is of a class of its own
 DIFFICULT = 0.06  # largest share of the image's area that a difficult object has
 
 
@@ -61,7 +65,7 @@ def register(root: Path | None) -> list[Dataset]:
 def _all() -> list[Generated]:
     plain = [describe(size, split) for size in SIZES for split in SPLITS]
     voc = [describe_voc(size, split) for size in SIZES for split in VOC_SPLITS]
-    return plain + voc + [describe_unlabelled(size) for size in SIZES]
+    return plain + voc + [of(size) for of in (describe_unlabelled, describe_objects365) for size in SIZES]
 
 
 def describe(size: str, split: str) -> Generated:
@@ -106,6 +110,20 @@ def describe_unlabelled(size: str) -> Generated:
     )
 
 
+def describe_objects365(size: str) -> Generated:
+    """One of the three that stand in for Objects365."""
+    mark = fingerprint(size, "train", {"stream": OBJECTS365_STREAM, "large": LARGE})
+    return Generated(
+        name=f"shapes_objects365_{size}",
+        family="shapes",
+        fingerprint=mark.replace(f"-{size}-train-", f"-objects365-{size}-"),
+        classes=tuple(f"{extent} {name}" for extent in ("small", "large") for name in CLASSES),
+        count=SIZES[size].train,
+        first_id=OBJECTS365_FIRST_ID,
+        image=partial(objects365_image, size),
+    )
+
+
 def fingerprint(size: str, split: str, more: dict[str, Any] | None = None) -> str:
     """Generator version and a hash of the parameters."""
     parameters = {"seed": SEED, "split": split, "count": getattr(SIZES[size], split), **asdict(SIZES[size].scene)}
@@ -138,6 +156,17 @@ def unlabelled_image(size: str, index: int) -> Image:
     """The same of a set of which nothing is told."""
     stream = np.random.default_rng([*_stream(size, "train", index), UNLABELLED_STREAM])
     return draw(stream, SIZES[size].scene)[0], []
+
+
+def objects365_image(size: str, index: int) -> Image:
+    """The same of a stand-in for Objects365: no masks, and large objects are of the second half of the classes."""
+    stream = np.random.default_rng([*_stream(size, "train", index), OBJECTS365_STREAM])
+    pixels, found = draw(stream, SIZES[size].scene)
+    for entry in found:
+        del entry["segmentation"]
+        large = entry["bbox"][2] * entry["bbox"][3] > LARGE * pixels.shape[0] * pixels.shape[1]
+        entry["category_id"] += len(CLASSES) * large
+    return pixels, found
 
 
 def _stream(size: str, split: str, index: int) -> list[int]:
