@@ -39,9 +39,11 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Our names for a published file's content, or the state dictionary within it.
 
     Raises:
-        StageError: it is none of mmdetection 2 or 3, or another detector than Faster R-CNN with FPN on a ResNet.
+        StageError: it is none of mmdetection 2 or 3, another detector than Faster R-CNN with FPN on a ResNet, or two.
     """
     state = checkpoint.get("state_dict", checkpoint)
+    if any(name.startswith(("student.", "teacher.")) for name in state):
+        raise StageError("The file holds a student and a teacher, which are for a Soft Teacher's recipe")
     if any(name.startswith(("bbox_head.fc_cls", "bbox_head.0.")) for name in state):
         raise StageError("These weights are of mmdetection 1, which counts background first: convert them with it")
     kept = {rename(name): value for name, value in state.items() if not name.endswith("num_batches_tracked")}

@@ -197,6 +197,9 @@ def test_a_plain_detector_of_mmdetection_becomes_both_and_one_of_its_first_versi
     alone = trained.load({"model": model["detector"]}, tmp_path / "plain.pth", torch.device("cpu"))
     assert all(torch.equal(value, alone.state_dict()[name]) for name, value in found.student.state_dict().items())
     released(tmp_path / "first.pth", state | {"bbox_head.fc_cls.weight": torch.zeros(9, 128)})
+    released(tmp_path / "both.pth", soft_teacher.to_published(original.state_dict()))
+    with pytest.raises(StageError, match=r"both\.pth does not hold .* a student and a teacher"):
+        trained.load({"model": model["detector"]}, tmp_path / "both.pth", torch.device("cpu"))
     with pytest.raises(StageError, match=r"first\.pth does not hold .* mmdetection 1, which counts background first"):
         trained.load({"model": model}, tmp_path / "first.pth", torch.device("cpu"))
 
