@@ -163,3 +163,11 @@ def test_scales_are_combined_and_moved():
     one, two = {"tiny": {"model.a": 1, "data.b": 2}}, {"tiny": {"data.b": 3}, "smoke": {"model": 4}}
     assert combine(one, two) == {"tiny": {"model.a": 1, "data.b": 3}, "smoke": {"model": 4}}
     assert moved(one, "model", "model.detector") == {"tiny": {"model.detector.a": 1, "data.b": 2}}
+
+
+def test_what_fades_in_the_end_of_a_training_fades_in_its_end_at_every_scale():
+    for scale in config.SCALES:
+        recipe = config.resolve("soft_teacher/decay_coco_percent.py", {}, scale).recipe
+        decay, steps = recipe["model"]["decay"], recipe["train"]["iterations"]
+        assert decay["iterations"] == steps
+        assert 0 < decay["last"] <= max(steps * 10_000 / 180_000, 1)
