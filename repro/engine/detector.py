@@ -28,7 +28,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     if "published" in work.stage.recipe:
         return imported.run(work)
     recipe, seed = work.stage.recipe, work.stage.seed
-    pools = inputs.pools(work) if "unlabelled" in recipe["data"] else inputs.Pools(inputs.share(work), ())
+    pools = mixed.pools(work, found) if "unlabelled" in recipe["data"] else inputs.Pools(inputs.share(work), ())
     log.info("%s: %d images, %d without labels", work.stage.label, len(pools.labelled), len(pools.unlabelled))
     seed_everything(seed)  # the same weights on every process
     model = build(recipe["model"])
@@ -38,9 +38,7 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     steps = schedule.iterations(recipe["train"], len(pools.labelled), recipe["data"]["total_batch_size"])
     fitted = train.fit(
         model,
-        mixed.batches(recipe, pools, seed, found)
-        if pools.unlabelled
-        else batches(recipe, pools.labelled, seed, found, steps),
+        mixed.batches(recipe, pools, seed) if pools.unlabelled else batches(recipe, pools.labelled, seed, found, steps),
         build(recipe["optimizer"], model),
         schedule=schedule.learning_rate(recipe["train"], steps),
         iterations=steps,

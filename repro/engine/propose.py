@@ -1,20 +1,14 @@
-"""Region proposals for a data set: the kind ``propose``. No GPU, and no model.
-
-All processes of all its jobs share the work, on one node or on many, each with ``propose.workers`` workers; the first
-one puts their shards together. They meet in the folder only, so that none waits at a barrier for hours, and a job may
-start late, end early or be killed.
-"""
+"""Region proposals for a data set: the kind ``propose``. No GPU, and no model; each process has ``propose.workers``."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import torch
-from detectron2.utils import comm
 
 from repro.data import propose
-from repro.engine import hooks, inputs, parents
+from repro.data.proposals import FILE
+from repro.engine import inputs, parents, shared
 from repro.engine.outcome import Outcome
 from repro.harness.work import Work
 
@@ -24,24 +18,12 @@ EFFORT = ("workers", "shards")
 
 def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -> Outcome:
     """Find the boxes of every image."""
-    recipe = work.stage.recipe
-    settings = {key: value for key, value in recipe["propose"].items() if key not in EFFORT}
-    method = propose.Method.of(settings)  # before images are read, which may take minutes
+    settings = work.stage.recipe["propose"]
+    # Before images are read, which may take minutes.
+    method = propose.Method.of({key: value for key, value in settings.items() if key not in EFFORT})
     records = inputs.share(work)
-    job, jobs = work.share
-    progress = hooks.ProgressFile(work.output, "propose")
-    file = propose.propose(
-        records,
-        work.output,
-        settings,
-        shards=recipe["propose"].get("shards"),
-        workers=recipe["propose"]["workers"],
-        process=(job * comm.get_world_size() + comm.get_rank(), jobs * comm.get_world_size()),
-        fingerprint=work.stage.datasets.get(recipe["data"]["dataset"], ""),
-        on_progress=progress.update,
-    )
-    while not (work.helps or file.is_file()):  # a task that ends early would have some queues end the others
-        time.sleep(1.0)
+    file = work.output / FILE
+    shared.run(work, records, file, propose.Search(method), settings.get("shards"), settings["workers"])
     return Outcome(iterations=len(records), artifacts={"proposals": file}, implementation={"proposals": engine(method)})
 
 

@@ -19,7 +19,18 @@ import torch
 from detectron2.utils import comm
 
 from repro.data import datasets
-from repro.engine import build_model, checkpoint, detector, distributed, encoder, evaluate, inputs, parents, propose
+from repro.engine import (
+    build_model,
+    checkpoint,
+    detector,
+    distributed,
+    encoder,
+    evaluate,
+    inputs,
+    label,
+    parents,
+    propose,
+)
 from repro.engine.outcome import Outcome
 from repro.errors import StageError, did_you_mean
 from repro.harness import record
@@ -34,6 +45,7 @@ KINDS: dict[str, Run] = {
     "build": build_model.run,
     "pretrain": detector.run,
     "train": detector.run,
+    "label": label.run,
     "finetune": detector.run,
     "evaluate": evaluate.run,
 }

@@ -6,7 +6,7 @@
     defaults: {gpus_per_node: 8, cpus_per_task: 8, timeout_min: 2880, slurm_partition: gpu}
     stages:                                          # what a kind of stage changes
       pretrain: {gpus: 16}                           # two full nodes, one task a GPU
-      propose:  {gpus: 0, cpus_per_task: 32, array: 16}   # sixteen such jobs share the images
+      propose:  {gpus: 0, cpus_per_task: 32, array: 16}   # sixteen such jobs share the images; so can those of label
 
 Keys named ``slurm_<x>`` are handed to submitit, which knows account, qos, partition, constraint and the like;
 ``slurm_additional_parameters`` takes any other line of sbatch.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from repro.errors import did_you_mean
+from repro.harness.table import KINDS, SHARED
 
 # What submitit writes into a batch script; anything else goes through slurm_additional_parameters.
 SLURM = (
@@ -25,7 +26,14 @@ SLURM = (
     *("srun_args", "teardown"),
 )
 
-Kind = Literal["encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate"]
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise ValueError(f"there is no such kind of stage. {did_you_mean(name, KINDS)}")
+    return name
+
+
+Kind = Annotated[str, AfterValidator(_kind)]
 
 
 class Block(BaseModel):
@@ -78,9 +86,9 @@ class File(BaseModel):
     def _shared_where_it_can_be(self) -> File:
         blocks = {"defaults": self.defaults} | {f"stages.{kind}": block for kind, block in self.stages.items()}
         for where, block in blocks.items():
-            if block.array is not None and where != "stages.propose":
+            if block.array is not None and where.removeprefix("stages.") not in SHARED:
                 raise ValueError(
-                    f"{where}.array: only a propose stage can be shared by several jobs; set stages.propose.array"
+                    f"{where}.array: only stages of the kinds {' and '.join(SHARED)} can be shared by several jobs"
                 )
         return self
 

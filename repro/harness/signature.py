@@ -27,6 +27,7 @@ EXCLUDED = (
     "*.workers",
     "*.num_workers",
     "propose.shards",  # how the work is shared out
+    "label.shards",
     "*.pin_memory",
     "*.cache_images",
     "*.log_period",

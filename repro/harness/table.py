@@ -35,8 +35,12 @@ SCALES = ("paper", "small", "tiny", "smoke")
 SEEDS_AT = {"small": 3, "tiny": 3, "smoke": 1}
 """How many of a table's seeds a scale takes; ``paper`` takes all."""
 
-KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "evaluate")
-"""``build`` makes the model of a recipe and trains nothing: for what is measured of a model and not of its weights."""
+KINDS = ("encoder", "propose", "build", "pretrain", "train", "finetune", "label", "evaluate")
+"""``build`` makes the model of a recipe and trains nothing: for what is measured of a model and not of its weights.
+``label`` labels images by a trained detector."""
+
+SHARED = ("propose", "label")
+"""Kinds whose images several jobs can share."""
 
 GATES: tuple[Gate, ...] = ("A", "B", "C", "void")
 """From the strictest to none: A may fail a run, B and C are shown, void is never judged."""
@@ -300,7 +304,9 @@ def parents_of(name: str, kinds: Mapping[str, str], named: list[str] | None = No
         case "pretrain":
             return (*last("encoder"), *last("propose"))
         case "train":
-            return last("encoder")
+            return (*last("encoder"), *last("label"))
+        case "label":
+            return last("finetune", "train", "pretrain")
         case "finetune":
             return last("pretrain", "train", "finetune") or last("encoder")
         case "evaluate":

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.data import datasets
+from repro.data import datasets, shards
+from repro.data.proposals import FILE
+from repro.data.propose import Method, Search
+
+
+def propose(records, folder, settings, *, fingerprint="", on_progress=None, **sharing) -> Path:
+    """Find the region proposals of all images; returns the file."""
+    finder, file = Search(Method.of(settings)), Path(folder) / FILE
+    with_whom = shards.Sharing(**sharing)
+    return shards.run(records, file, finder, with_whom, fingerprint=fingerprint, on_progress=on_progress)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from repro.data.loader import train_loader
 from repro.data.mapper import ImageReader, clip
 from repro.data.pretrain import POLICIES, PretrainMapper
 from repro.data.proposals import Proposals
-from repro.data.propose import propose
 from repro.errors import DataError
+
+from .conftest import propose
 
 PLAIN = CropViews(12, jitter_probability=0, grey_probability=0, blur_probability=0)
 VIEW = DetrAugmentation([48, 64], 96, [64, 80], (32, 64))

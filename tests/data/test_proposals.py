@@ -10,9 +10,10 @@ import pytest
 
 from repro.data.images import read_image
 from repro.data.proposals import Proposals
-from repro.data.propose import propose
 from repro.data.selective_search import Settings, search
 from repro.errors import DataError
+
+from .conftest import propose
 
 SETTINGS = {"size": 48, "mode": "single"}
 
@@ -50,7 +51,7 @@ def test_workers_open_the_file_themselves(smoke, tmp_path):
 
 def test_faults_are_named(smoke, tmp_path):
     file = propose(smoke[:2], tmp_path, SETTINGS)
-    with pytest.raises(DataError, match="no proposals for image 16"):
+    with pytest.raises(DataError, match="no region proposals for image 16"):
         Proposals(file).boxes(16)
     content = bytearray(file.read_bytes())
     position = content.index(b"\x93NUMPY", content.index(b"boxes.npy")) + 128

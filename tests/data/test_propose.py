@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from repro.data import propose as stage
+from repro.data import shards as stage
 from repro.data.images import read_image
-from repro.data.proposals import ARRAYS, Proposals
-from repro.data.propose import Method, propose
+from repro.data.proposals import Proposals
+from repro.data.propose import Method
 from repro.errors import DataError
 from repro.ops import selective_search as operator
+
+from .conftest import propose
 
 SETTINGS = {"size": 48, "mode": "single"}
 needs_operator = pytest.mark.skipif(not operator.available(), reason="selective_search is not built: repro ops build")
@@ -252,7 +254,7 @@ def test_a_hundred_thousand_images_take_no_memory_to_speak_of(tmp_path, monkeypa
 def test_types_are_as_small_as_the_sides_allow(smoke, tmp_path):
     small = np.load(propose(smoke[:2], tmp_path / "small", SETTINGS))
     whole = np.load(propose(smoke[:2], tmp_path / "whole", {**SETTINGS, "size": None}))
-    assert set(small) == {*ARRAYS, "header"}
+    assert set(small) == {*Proposals.ARRAYS, "header"}
     assert small["boxes"].dtype == np.uint8 and whole["boxes"].dtype == np.uint16
     assert small["counts"].dtype == np.uint8 and small["levels"].dtype == np.uint16
 

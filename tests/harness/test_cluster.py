@@ -129,7 +129,10 @@ def test_all_faults_are_told_at_once_with_the_nearest_right_key(tmp_path: Path):
         ("executor: local\noutput_root: /a\ndefaults: {gpus_per_node: 8, gpus: 12}", "ask for 8 or 16"),
         ("executor: local\noutput_root: /a\ninherits: lab", "inherits itself"),
         ("executor: local\noutput_root: /a\ninherits: nobody", "no cluster 'nobody'"),
-        ("executor: local\noutput_root: /a\nstages: {pretrain: {array: 2}}", "only a propose stage can be shared"),
+        (
+            "executor: local\noutput_root: /a\nstages: {pretrain: {array: 2}}",
+            "of the kinds propose and label",
+        ),
         ("executor: [", "is not YAML"),
         ("just text", "a mapping of settings was expected"),
     ],

@@ -7,7 +7,7 @@ fully labelled one a recipe sets ``percent`` to 100, ``unlabelled.dataset`` to "
 
 from detectron2.config import LazyCall as L
 
-from repro.configs.scales import combine
+from repro.configs.scales import combine, moved, without
 from repro.data.augmentations.soft_teacher import LabelledAugmentation, StrongAugmentation, WeakAugmentation
 from repro.data.mapper import TrainMapper
 from repro.data.two_views import TwoViewMapper
@@ -16,13 +16,16 @@ from .coco import dataset_scales
 
 SIZES = dict(short_edges=[400, 1200], max_size=1333, flip=0.5)
 
-share = dict(
+drawn = dict(
     dataset="coco_2017_train",
     percent=10,  # columns of the tables set it
     split="stac",  # Sec. 4.1: "provided by" STAC; the seed is the fold. Or "uniform", or files: see split_files.py
     skip_bad=False,  # refuse a broken image or box instead of leaving it out
     min_side=32,  # pixels; smaller images are left out
     drop_empty=True,  # labelled images without an annotation too
+)
+share = dict(
+    **drawn,
     mapper=L(TrainMapper)(augmentation=L(LabelledAugmentation)(**SIZES), channels="BGR", cache_images=False),
 )
 labelled = dict(
@@ -88,6 +91,23 @@ semi_scales = combine(
         },
         "tiny": {**_sizes("unlabelled.mapper.weak", TINY), **_sizes("unlabelled.mapper.strong", TINY)},
         "smoke": {"data.total_batch_size": 5},
+    },
+)
+offline_scales = moved(
+    without(semi_scales, *(f"data.unlabelled.mapper.weak.{name}" for name in SMALL)),
+    "data.unlabelled.mapper.strong",
+    "data.unlabelled.mapper.augmentation",
+)
+label_scales = combine(
+    dataset_scales,
+    {
+        "small": {
+            "data.mapper.augmentation.short_edge": 96,
+            "data.mapper.augmentation.max_size": 128,
+            "data.workers": 0,
+        },
+        "tiny": {"data.mapper.augmentation.short_edge": 64, "data.mapper.augmentation.max_size": 80},
+        "smoke": {"data.percent": 25},
     },
 )
 full_scales = {scale: {"data.unlabelled.dataset": f"shapes_unlabelled_{scale}"} for scale in ("small", "tiny", "smoke")}

@@ -31,7 +31,8 @@ TICK = 0.2
 PROGRESS_SECONDS = 1.0
 # How long kinds of stages take beside each other; only their order matters, for the longest path goes first.
 WEIGHTS = {
-    "encoder": 4.0, "propose": 2.0, "build": 0.1, "pretrain": 10.0, "train": 6.0, "finetune": 5.0, "evaluate": 1.0,
+    "encoder": 4.0, "propose": 2.0, "build": 0.1, "pretrain": 10.0, "train": 6.0, "finetune": 5.0, "label": 2.0,
+    "evaluate": 1.0,
 }  # fmt: skip
 
 
