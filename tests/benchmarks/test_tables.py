@@ -78,6 +78,7 @@ def test_a_row_that_waits_for_recipes_waits_for_something_that_is_not_there(name
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_resolves_and_no_two_rows_are_the_same_stage(name: str, scale: str) -> None:
+    """But for a row that varies a threshold, at the scale whose own threshold this is."""
     made = load(name)
     if not made.runnable_cells():
         assert not plan(name, scale).stages
@@ -87,7 +88,8 @@ def test_every_recipe_resolves_and_no_two_rows_are_the_same_stage(name: str, sca
     rows: dict[str, set[str]] = {}
     for cell in planned.cells:
         rows.setdefault(cell.stages[-1], set()).add(cell.row)
-    assert {signature: names for signature, names in rows.items() if len(names) > 1} == {}
+    alike = [names for names in rows.values() if len(names) > 1]
+    assert alike == ([{"bg-t", "foreground-0.70"}] if (name, scale) == ("soft_teacher/ours_variants", "small") else [])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -95,7 +95,7 @@ def test_a_list_of_images_is_taken_and_its_content_enters_the_name_of_the_stage(
 
 def test_batches_hold_both_kinds_and_go_on_where_they_stopped(work_of):
     work = work_of()
-    start = mixed.batches(work.stage.recipe, inputs.pools(work), 1, {})
+    start = mixed.batches(work.stage.recipe, inputs.pools(work), 1)
     found = list(itertools.islice(start(0), 4))
     for samples in found:
         kinds = ["weak" in sample for sample in samples]
