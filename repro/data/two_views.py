@@ -48,32 +48,9 @@ class TwoViewMapper:
         return {"image": view.image.contiguous(), "matrix": torch.from_numpy(matrix(transform))}
 
 
-class PseudoLabelMapper:
-    """Augment an image and the boxes that a detector found in it, and mark the sample.
-
-    Args:
-        augmentation: As for `TrainMapper`.
-        fallback: Takes its place where it leaves no box (STAC does so); None keeps the image without boxes.
-        channels: Channel order, see `ImageReader`.
-        cache_images: Keep decoded images, see `ImageReader`.
-    """
-
-    def __init__(
-        self,
-        augmentation: Augmentation,
-        fallback: Augmentation | None = None,
-        channels: str = "BGR",
-        cache_images: bool = False,
-    ) -> None:
-        self.first = TrainMapper(augmentation, channels, cache_images)
-        self.second = None if fallback is None else TrainMapper(fallback, channels)
-        self.reader = self.first.reader
-        if self.second is not None:
-            self.second.reader = self.reader
+class PseudoLabelMapper(TrainMapper):
+    """Augment an image and the boxes that a detector found in it, and mark the sample; arguments are the parent's."""
 
     def __call__(self, record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """Map one record to a sample as `TrainMapper` makes it, with `pseudo: True`."""
-        sample = self.first(record, rng)
-        if self.second is not None and not len(sample["instances"]):
-            sample = self.second(record, rng)
-        return {**sample, "pseudo": True}
+        return {**super().__call__(record, rng), "pseudo": True}

@@ -28,7 +28,7 @@ del detector
 data.percent = 1  # columns of the table set this
 data.unlabelled.choose = L(Above)(threshold=0.9)
 data.unlabelled.mapper = L(PseudoLabelMapper)(
-    augmentation=data.unlabelled.mapper.strong, fallback=None, channels="BGR", cache_images=False
+    augmentation=data.unlabelled.mapper.strong, channels="BGR", cache_images=False
 )
 
 # Ours: as the method at these scales.
