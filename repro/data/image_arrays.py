@@ -110,9 +110,16 @@ class ImageArrays:
         with replacing(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name in cls.ARRAYS:
                 lengths[name] = _join_array(archive, name, shards, digest)
+            if _last(shards, "offsets") != lengths["boxes"]:
+                raise DataError(f"{file}: shards changed while they were put together; run its {cls.STAGE} stage again")
             counted = {"images": lengths["image_ids"], "boxes": lengths["boxes"], "sha256": digest.hexdigest()[:16]}
             with archive.open(zipfile.ZipInfo("header.npy"), "w") as member:
                 np.lib.format.write_array(member, np.array(json.dumps({"format": cls.FORMAT, **about, **counted})))
+
+
+def _last(shards: Sequence[Path], name: str) -> int:
+    """Where the offsets of all shards end."""
+    return sum(int(mapped(path, name)[-1]) for path in shards)
 
 
 def _join_array(archive: zipfile.ZipFile, name: str, shards: Sequence[Path], digest: Any) -> int:

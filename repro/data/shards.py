@@ -1,11 +1,11 @@
 """Work on every image of a data set, once, shared among any number of processes, with one file at its end.
 
 Images are dealt out, by id, to shards that are files of their own. A shard's name says what it was made with and from,
-and it is renamed into place when it is whole: a killed run goes on where it was, a stale shard is never taken, and two
-processes that do the same shard do no harm. Any number of processes may share the work, of one job or of many, each
-with a pool of workers if it likes: every worker takes the next shard that nobody has done or is doing, and the first
-process, once no shard is left, puts all together. So one that is killed loses the shards that its workers had in hand,
-and any other does them.
+and it is linked into place when it is whole: a killed run goes on where it was, a stale shard is never taken, and of
+two processes that do the same shard the first one's counts. Any number of processes may share the work, of one job or
+of many, each with a pool of workers if it likes: every worker takes the next shard that nobody has done or is doing,
+and the first process, once no shard is left, puts all together. So one that is killed loses the shards that its workers
+had in hand, and any other does them.
 
 Nothing here grows with the data set but a few numbers an image: shards are described when their turn comes, and joined
 by copying.
@@ -13,9 +13,11 @@ by copying.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from collections import deque
@@ -29,7 +31,7 @@ import cv2
 import numpy as np
 
 from repro.data import lease
-from repro.data.files import replacing
+from repro.data.files import temporary_name
 from repro.data.image_arrays import ImageArrays
 from repro.errors import DataError
 
@@ -241,6 +243,28 @@ def _run(jobs: Iterator[Job], workers: int) -> Iterator[Job]:
         pool.shutdown(cancel_futures=True)
 
 
+def _write_first(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a shard, unless somebody else was faster: who joins may have begun to read theirs."""
+    temporary = temporary_name(file)
+    try:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+        with contextlib.suppress(FileExistsError):
+            _link(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, file: Path) -> None:
+    try:
+        os.link(temporary, file)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a file system without hard links
+        if not file.exists():
+            temporary.replace(file)
+
+
 def one_thread() -> None:
     """Of OpenCV in a worker: what is done to one image gains nothing from more, processes do the work."""
     cv2.setNumThreads(0)
@@ -256,8 +280,7 @@ def shard(job: Job) -> Job:
         try:
             arrays = job.finder.find(job.images, lambda: job.holder and lease.touch(job.lease_file))
             if job.file.parent.is_dir():
-                with replacing(job.file) as temporary, temporary.open("wb") as stream:
-                    np.savez(stream, **arrays)
+                _write_first(job.file, arrays)
         finally:
             job.lease_file.unlink(missing_ok=True)
     except FileNotFoundError:

@@ -56,12 +56,12 @@ def resolve(config: str, overrides: Mapping[str, Any] | None = None, scale: str 
 
 
 def _prevailing(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A scale's values without those that give way to what is set."""
-    return {
-        key.removeprefix("?"): value
-        for key, value in values.items()
-        if not (key.startswith("?") and key.removeprefix("?") in overrides)
-    }
+    """A scale's values without those that give way to what is set: to the very key, or to a section that holds it."""
+
+    def gives_way(key: str) -> bool:
+        return key.startswith("?") and any(f"{key[1:]}.".startswith(f"{other}.") for other in overrides)
+
+    return {key.removeprefix("?"): value for key, value in values.items() if not gives_way(key)}
 
 
 def recipes() -> list[str]:

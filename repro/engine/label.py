@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from detectron2.structures import Instances
 from torch import nn
 
-from repro.data.pseudo_labels import FILE, PseudoLabels
+from repro.data.pseudo_labels import FILE, Detections, PseudoLabels
 from repro.data.shards import Images
+from repro.data.splits import REST
 from repro.engine import evaluate, inputs, parents, shared
 from repro.engine.config import build
 from repro.engine.outcome import Outcome
@@ -34,18 +36,22 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     The recipe's section ``inference`` lays settings over the detector's, as that of an evaluation does.
 
     Raises:
-        StageError: there is not exactly one parent, or it is no trained detector.
+        StageError: there is not exactly one parent, it is no trained detector, or the recipe lacks a section.
     """
-    if len(found) != 1 or not found.keys() & {"pretrain", "train", "finetune"}:
-        parents_ = ", ".join(found) or "none"
-        raise StageError(f"{work.stage.label} labels by one trained detector; its parents are: {parents_}")
-    parent, recipe = next(iter(found.values())), work.stage.recipe
+    label, names, recipe = work.stage.label, ", ".join(work.stage.parents) or "none", work.stage.recipe
+    if len(work.stage.parents) != 1 or not found.keys() & {"pretrain", "train", "finetune"}:
+        raise StageError(f"{label} labels by one trained detector; its parents are: {names}")
+    if "label" not in recipe or "unlabelled" not in recipe["data"]:
+        raise StageError(f"{label}: its recipe needs a section label, and data.unlabelled to say what it labels")
+    parent = next(iter(found.values()))
     model = build(evaluate.detector(parent, recipe))
     model.load_state_dict(parent.weights())
     records = inputs.pools(work).unlabelled
     file = work.output / FILE
+    source = recipe["data"]["unlabelled"]["dataset"]
+    fingerprint = work.stage.datasets[recipe["data"]["dataset"] if source == REST else source]
     with Detect(model.to(device).eval(), records, recipe["data"], work.stage.signature) as finder:
-        shared.run(work, records, file, finder, recipe["label"]["shards"])
+        shared.run(work, records, file, finder, fingerprint, recipe["label"]["shards"])
     if work.helps:
         return Outcome()
     labels = PseudoLabels(file)
@@ -103,13 +109,12 @@ class Detect:
         found = []
         for batch in self._batches(images):
             with torch.no_grad():
-                found += [answer["instances"].to("cpu") for answer in self.model(batch)]
+                found += [_plain(answer["instances"]) for answer in self.model(batch)]
             alive()
+        parts = Detections(*zip(*found, strict=True))
         return {
-            "boxes": np.concatenate([one.pred_boxes.tensor.numpy() for one in found]).astype(np.float32),
-            "scores": np.concatenate([one.scores.numpy() for one in found]).astype(np.float32),
-            "classes": np.concatenate([one.pred_classes.numpy() for one in found]).astype(np.uint16),
-            "offsets": np.cumsum([0] + [len(one) for one in found]).astype(np.int64),
+            **{name: np.concatenate(part) for name, part in zip(parts._fields, parts, strict=True)},
+            "offsets": np.cumsum([0] + [len(one.scores) for one in found]).astype(np.int64),
             "image_ids": np.array([image_id for _, image_id in images], np.int64),
         }
 
@@ -123,3 +128,10 @@ class Detect:
                 yield [sample.result() for sample in waiting.popleft()]
         for batch_left in waiting:
             yield [sample.result() for sample in batch_left]
+
+
+def _plain(found: Instances) -> Detections:
+    """What is kept of a detector's answer; masks, for one, are not."""
+    parts = (found.pred_boxes.tensor.float(), found.scores.float(), found.pred_classes)
+    boxes, scores, classes = (part.cpu().numpy() for part in parts)
+    return Detections(boxes, scores, classes.astype(np.uint16))

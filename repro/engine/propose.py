@@ -23,7 +23,8 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
     method = propose.Method.of({key: value for key, value in settings.items() if key not in EFFORT})
     records = inputs.share(work)
     file = work.output / FILE
-    shared.run(work, records, file, propose.Search(method), settings.get("shards"), settings["workers"])
+    fingerprint = work.stage.datasets.get(work.stage.recipe["data"]["dataset"], "")
+    shared.run(work, records, file, propose.Search(method), fingerprint, settings.get("shards"), settings["workers"])
     return Outcome(iterations=len(records), artifacts={"proposals": file}, implementation={"proposals": engine(method)})
 
 

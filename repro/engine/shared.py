@@ -23,6 +23,7 @@ def run(
     records: Sequence[Mapping[str, Any]],
     file: Path,
     finder: shards.Finder,
+    fingerprint: str,
     number: int | None,
     workers: int = 1,
 ) -> None:
@@ -33,6 +34,7 @@ def run(
         records: the images.
         file: what comes out.
         finder: what is done with them.
+        fingerprint: of their data set.
         number: of shards, None for shards of the default size.
         workers: of this process.
     """
@@ -40,7 +42,6 @@ def run(
     world = comm.get_world_size()
     sharing = shards.Sharing(number, workers, (job * world + comm.get_rank(), jobs * world))
     progress = hooks.ProgressFile(work.output, work.stage.kind)
-    fingerprint = work.stage.datasets.get(work.stage.recipe["data"]["dataset"], "")
     shards.run(records, file, finder, sharing, fingerprint=fingerprint, on_progress=progress.update)
     while not (work.helps or file.is_file()):  # a task that ends early would have some queues end the others
         time.sleep(1.0)

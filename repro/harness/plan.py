@@ -207,6 +207,26 @@ def _model_alone(resolved: Resolved) -> Resolved:
     return Resolved({name: part for name, part in resolved.recipe.items() if name in ("model", "run")}, {})
 
 
+def _labels_misfit(spec: StageSpec, recipe: Mapping[str, Any], kinds: Mapping[str, str]) -> str | None:
+    """Return what is wrong between a stage and one that labels images for it, if anything.
+
+    Args:
+        spec: The stage.
+        recipe: Its own, resolved.
+        kinds: Name to kind of all stages of the cell.
+    """
+    chooses = "choose" in ((recipe.get("data") or {}).get("unlabelled") or {})
+    labels = [parent for parent in spec.parents if kinds[parent] == "label"]
+    if labels and not chooses:
+        return (
+            f"it starts from {labels[0]}, which labels images, and recipe {spec.config} has no data.unlabelled.choose "
+            f"to take them by: let the row skip {labels[0]}, or name another recipe"
+        )
+    if chooses and not labels:
+        return f"recipe {spec.config} has data.unlabelled.choose, and no stage of kind label comes before it"
+    return None
+
+
 class _Planner:
     """Gathers the stages of one table."""
 
@@ -227,6 +247,10 @@ class _Planner:
         found = {name: recipe for name, recipe in recipes.items() if recipe is not None}
         if len(found) < len(recipes):
             return
+        kinds = {spec.name: spec.kind for spec in specs}
+        for spec in specs:
+            if fault := _labels_misfit(spec, found[spec.name].resolved.recipe, kinds):
+                self._faults.setdefault(fault, []).append(f"{where}, {spec.name}")
         metric = column.metric or self.table.metric
         for place, seed in enumerate(self.seeds):
             made: dict[str, str] = {}

@@ -52,14 +52,14 @@ class BlackBorderFasterRCNN(FasterRCNN):
     evaluation mode sees its views as in training.
     """
 
-    answering = False
+    in_inference = False
 
     def preprocess_image(self, batched_inputs: Sequence[dict[str, Any]]) -> ImageList:
         """Normalise, pad and batch images."""
         images = super().preprocess_image(batched_inputs)
-        black, multiple = (-self.pixel_mean / self.pixel_std).view(-1, 1, 1), self.backbone.size_divisibility
-        if self.answering:
+        if self.in_inference:
             return images
+        black, multiple = (-self.pixel_mean / self.pixel_std).view(-1, 1, 1), self.backbone.size_divisibility
         for pixels, (height, width) in zip(images.tensor, images.image_sizes, strict=True):
             bottom, right = (-(-side // multiple) * multiple for side in (height, width))
             pixels[:, height:bottom, :right] = black
@@ -68,11 +68,11 @@ class BlackBorderFasterRCNN(FasterRCNN):
 
     def inference(self, *args: Any, **kwargs: Any) -> list[Any]:
         """See Detectron2's `GeneralizedRCNN.inference`."""
-        self.answering = True
+        self.in_inference = True
         try:
             return super().inference(*args, **kwargs)
         finally:
-            self.answering = False
+            self.in_inference = False
 
 
 def example(num_classes: int = 3) -> FasterRCNN:

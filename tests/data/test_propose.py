@@ -147,6 +147,29 @@ def test_a_killed_process_loses_the_shard_in_its_hands(smoke, tmp_path, monkeypa
     assert len(list(tmp_path.glob("*.shards/*.npz"))) == 4 == len(list(tmp_path.glob("*.shards/*")))
 
 
+class Overtaken:
+    """Finds the number of its call, and during its first one somebody else does the same shard."""
+
+    def __init__(self, file) -> None:
+        self.job, self.calls = stage.Job((("a.png", 1),), self, file), 0
+
+    def find(self, images, alive):
+        self.calls += 1
+        call = self.calls
+        if call == 1:
+            stage.shard(self.job)
+        return {"boxes": np.array([call])}
+
+
+def test_of_two_who_do_a_shard_the_first_counts(tmp_path):
+    """A detector may find something else on another GPU, and who joins may be reading the first one's."""
+    finder = Overtaken(tmp_path / "000000-x.npz")
+    stage.shard(finder.job)
+    assert finder.calls == 2
+    assert np.load(finder.job.file)["boxes"].tolist() == [2]
+    assert [path.name for path in tmp_path.iterdir()] == [finder.job.file.name]
+
+
 def test_a_straggler_whose_work_was_done_without_it_goes_quietly(smoke, tmp_path, monkeypatch):
     """It was taken for dead, and meanwhile the others have joined everything."""
     whole = checksum(smoke, tmp_path / "whole", SETTINGS, shards=4)

@@ -58,6 +58,7 @@ scales = {"small": {"train.epochs": 2, "?train.threshold": 0.7}, "tiny": {"?trai
     assert found({}, "small") == {"epochs": 2, "threshold": 0.7}
     assert found({"train.epochs": 5}, "small")["epochs"] == 2
     assert [found({"train.threshold": 0.8}, scale)["threshold"] for scale in config.SCALES] == [0.8] * 4
+    assert found({"train": {"epochs": 1, "threshold": 0.8}}, "tiny") == {"epochs": 2, "threshold": 0.8}
     assert [found({}, scale)["threshold"] for scale in config.SCALES] == [0.9, 0.7, 0.5, 0.5]
 
 

@@ -92,7 +92,8 @@ def test_a_stage_that_many_ask_for_is_there_once(declare: Declare) -> None:
     made = planning.plan(declare(), Recipes())
     counts = {kind: len(signatures) for kind, signatures in by_kind(made).items()}
     # two rows × two shares × five seeds; AP50 is measured on the stages of 10%
-    assert counts == {"encoder": 1, "propose": 1, "build": 0, "pretrain": 1, "train": 0, "finetune": 20, "evaluate": 20}
+    expected = {"encoder": 1, "propose": 1, "pretrain": 1, "finetune": 20, "evaluate": 20}
+    assert counts == dict.fromkeys(tables.KINDS, 0) | expected
     assert len(made.cells) == 2 * 3 * 5
     ap, ap50 = (next(c for c in made.cells if (c.row, c.column) == ("ours", one)) for one in ("10%", "ap50"))
     assert ap.stages == ap50.stages
@@ -438,3 +439,38 @@ def test_ten_thousand_stages_are_planned_rightly(tmp_path: Path) -> None:
     assert len(evaluated) == len(made.cells)
     planning.write(made, tmp_path)
     assert planning.read("big/table1", "paper", tmp_path) == made
+
+
+LABELLED = """\
+metric: coco_box.AP
+seeds: [1]
+stages:
+  labeller: {kind: train, config: plain.py}
+  labels:   {kind: label, config: label.py}
+  train:    {config: mixed.py}
+  evaluate: {config: evaluate.py}
+columns: {AP: {}}
+rows:
+  Mixed: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("", None),
+        ("  Forgot: {train: {config: plain.py}}\n", r'"Forgot".*train: it starts from labels.*let the row skip labels'),
+        ("  Lacks: {skip: [labeller, labels]}\n", r'"Lacks".*train: recipe mixed\.py.*no stage of kind label comes'),
+    ],
+)
+def test_a_training_and_the_labels_made_for_it_belong_together(declare: Declare, row: str, fault: str | None) -> None:
+    plain = RECIPES["finetune.py"]
+    mixed = plain | {"data": plain["data"] | {"unlabelled": {"choose": {"threshold": 0.9}}}}
+    recipes = Recipes({"plain.py": plain, "label.py": plain, "mixed.py": mixed, "evaluate.py": plain})
+    table = declare(LABELLED + row)
+    if fault is None:
+        (made,) = [one for one in planning.plan(table, recipes, "paper").stages.values() if one.name == "train"]
+        assert list(made.parents) == ["labels"]
+    else:
+        with pytest.raises(PlanError, match=fault):
+            planning.plan(table, recipes, "paper")
