@@ -34,11 +34,13 @@ def run(work: Work, found: Mapping[str, parents.Parent], device: torch.device) -
         return _train(work, device)
     if source not in SOURCES:
         raise StageError(f"encoder.source is {source!r}; expected one of {', '.join(SOURCES)}")
-    final = work.output / checkpoint.FINAL
+    final, folder, recipe, read = work.output / checkpoint.FINAL, work.output_root / "weights", work.stage.recipe, {}
     if comm.is_main_process():
-        checkpoint.save({"model": SOURCES[source](work.stage.recipe, work.output_root / "weights")}, final)
+        checkpoint.save({"model": SOURCES[source](recipe, folder)}, final)
+        network = recipe["model"]["backbone"]["name"] if source == "timm" else None
+        read = published.fingerprint(recipe["encoder"], folder, network)
     comm.synchronize()
-    return Outcome(checkpoint=final, origin="published")
+    return Outcome(checkpoint=final, origin="published", implementation=read)
 
 
 def _import(recipe: Mapping[str, Any], folder: Path) -> dict[str, torch.Tensor]:

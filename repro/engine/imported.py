@@ -26,15 +26,15 @@ def run(work: Work) -> Outcome:
         StageError: its weights cannot be had, or do not fit its model.
     """
     recipe = work.stage.recipe
-    final = work.output / checkpoint.FINAL
+    final, folder, read = work.output / checkpoint.FINAL, work.output_root / "weights", {}
     if comm.is_main_process():
         model = build(recipe["model"])
         source = of_fold(recipe["published"], work.stage.seed)
-        weights = published.weights(source, work.output_root / "weights")
+        weights, read = published.weights(source, folder), published.fingerprint(source, folder)
         parents.load(model, weights, tuple(source["drop"]), f"the model from {source['url']}")
         checkpoint.save({"model": model.state_dict()}, final)
     comm.synchronize()
-    return Outcome(checkpoint=final, origin="published")
+    return Outcome(checkpoint=final, origin="published", implementation=read)
 
 
 def of_fold(source: Mapping[str, Any], fold: int) -> dict[str, Any]:

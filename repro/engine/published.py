@@ -72,6 +72,19 @@ def timm_weights(source: Mapping[str, Any], name: str, options: Mapping[str, Any
         raise StageError(str(error)) from error
 
 
+def fingerprint(source: Mapping[str, Any], folder: Path, network: str | None = None) -> dict[str, str]:
+    """What a record says of the file that weights were read from: its SHA-256, which seldom was published.
+
+    Args:
+        source: see `weights`.
+        folder: where the file is by now.
+        network: timm's name of it, for a source without a URL.
+    """
+    url = source["url"] or timm_backbone.address(network or "")
+    name = source.get("file") or (network and network + Path(url).suffix)
+    return {"weights": f"sha256:{checkpoint.sha256(fetch(url, source['sha256'], folder, name))}"}
+
+
 def fetch(url: str, sha256: str | None, folder: Path, name: str | None = None) -> Path:
     """Path of the file of a URL in ``folder``, downloaded if it is not there yet, or of a file of this machine.
 

@@ -83,6 +83,7 @@ def test_a_published_detector_is_imported_and_scored(server, bench, recipe):
     assert all(torch.equal(weights[name], own[name]) for name in own if "num_batches" not in name)
     evaluated = bench.run("evaluate", [imported], recipe=evaluation)
     assert [record_of(work).origin for work in (imported, evaluated)] == ["published", "published"]
+    assert record_of(imported).implementation == {"weights": f"sha256:{checkpoint.sha256(folder / 'detector.pth')}"}
     assert "coco_box.AP" in record_of(evaluated).metrics
 
 

@@ -73,6 +73,7 @@ def test_an_encoder_stage_imports_published_weights(server, bench):
     assert torch.equal(weights["res3.0.conv1.weight"], state["layer2.0.conv1.weight"])
     assert torch.equal(weights["stem.conv1.norm.running_var"], state["bn1.running_var"])
     assert record_of(work).origin == "published"
+    assert record_of(work).implementation["weights"] == f"sha256:{digest(folder / 'resnet18.pth')}"
 
 
 def test_weights_of_another_network_are_refused(server, bench):
