@@ -1,6 +1,6 @@
 """STAC's supervised detector on a share of the COCO labels, which is also its first stage (Sohn et al. 2020).
 
-Expect 9.05, 18.47 and 23.86 AP with 1, 5 and 10 % of the labels (STAC's own Table 1, as we recall it).
+Expect 23.86 AP with 10 % of the labels (STAC's abstract); 9.05 and 18.47 with 1 and 5 % (its Table 1, as we recall it).
 """
 
 from repro.configs.scales import combine
