@@ -92,23 +92,19 @@ def labelled(records: Sequence[Mapping[str, Any]], labels: PseudoLabels, choose:
     Raises:
         DataError: The file has nothing about one of the images, or no box of any is chosen.
     """
-    kept = []
+    kept, best = [], None
     for record in records:
         found = labels.of(record["image_id"])
         if not len(found.scores):
             continue
+        best = max(best or 0.0, float(found.scores.max()))
         mask = choose(found.scores)
         if mask.any():
             kept.append({**record, "annotations": _annotations(found, mask)})
     if not kept:
-        best = max((float(one.scores.max()) for one in map(labels.of, _ids(records)) if len(one.scores)), default=None)
-        found_best = "it has no box at all" if best is None else f"the best box scores {best:.3f}"
-        raise DataError(f"{labels.path}: no box of {len(records)} images becomes a label: {found_best}")
+        why = "it has no box at all" if best is None else f"the best box scores {best:.3f}"
+        raise DataError(f"{labels.path}: no box of {len(records)} images becomes a label: {why}")
     return kept
-
-
-def _ids(records: Sequence[Mapping[str, Any]]) -> list[int]:
-    return [record["image_id"] for record in records]
 
 
 def _annotations(found: Detections, mask: np.ndarray) -> list[dict[str, Any]]:

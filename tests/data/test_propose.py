@@ -170,6 +170,14 @@ def test_of_two_who_do_a_shard_the_first_counts(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [finder.job.file.name]
 
 
+def test_without_hard_links_the_first_counts_too(tmp_path, monkeypatch):
+    def refused(source, target):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(stage.os, "link", refused)
+    test_of_two_who_do_a_shard_the_first_counts(tmp_path)
+
+
 def test_a_straggler_whose_work_was_done_without_it_goes_quietly(smoke, tmp_path, monkeypatch):
     """It was taken for dead, and meanwhile the others have joined everything."""
     whole = checksum(smoke, tmp_path / "whole", SETTINGS, shards=4)

@@ -83,3 +83,13 @@ def test_a_choice_that_leaves_nothing_and_an_unknown_image_are_named(labels, tmp
         labelled([{"image_id": 4}], labels, Above(0.0))
     with pytest.raises(DataError, match="holds no pseudo labels"):
         PseudoLabels(tmp_path / "none.npz")
+
+
+def test_shards_that_change_while_they_are_joined_are_noticed(labels, tmp_path):
+    """Another version of one, with a box less, after the first array was read."""
+    shards = [tmp_path / "0.npz", tmp_path / "1.npz"]
+    content = dict(np.load(shards[0]))
+    np.savez(shards[0], **{**content, "boxes": content["boxes"][:-1]})
+    with pytest.raises(DataError, match=r"shards changed while they were put together; run its label stage again"):
+        PseudoLabels.join(shards, tmp_path / "again.npz", {})
+    assert not (tmp_path / "again.npz").exists()
